@@ -1,0 +1,149 @@
+"""An invented evaluation: seven compound emotions, twelve people, six methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from textualize.evaluate.findings import Report, Trained
+from textualize.evaluate.report import build_report
+from textualize.labels import LABEL_SETS, LabelSet
+from textualize.types import (
+    Clip,
+    Cue,
+    Prediction,
+    Prompt,
+    Record,
+    Span,
+    SpeakerStatistics,
+    Status,
+    Track,
+    Utterance,
+    Word,
+)
+
+LABELS = LABEL_SETS["compound7"]
+AUS = tuple(f"AU{n:02d}" for n in (1, 2, 4, 5, 10, 12, 15, 17, 20, 25, 26, 43))
+SKILL = {
+    "majority": ("majority", 0.0),
+    "bag-of-words": ("bag-of-words", 0.35),
+    "bert": ("text-encoder", 0.75),
+    "llm": ("text-llm", 0.6),
+    "concat": ("concat", 0.5),
+    "jca": ("jca", 0.55),
+}
+
+
+@dataclass(frozen=True)
+class Invented:
+    records: list[Record]
+    predictions: Mapping[str, list[Prediction]]
+    prompts: Mapping[str, Prompt]
+    runs: Mapping[str, Trained]
+    labels: LabelSet
+
+    def report(self, **options: object) -> Report:
+        given = {"prompts": self.prompts, "runs": self.runs, "created": "2026-01-01", **options}
+        return build_report(self.records, self.predictions, self.labels, **given)
+
+
+def _record(number: int, rng: np.random.Generator) -> Record:
+    subject = f"s{number % 12 + 1:02d}"
+    frames = 30
+    aus = np.clip(np.cumsum(rng.normal(0, 0.12, (frames, len(AUS))), axis=0), 0, 1.2)
+    status = {"face": Status("observed", "mediapipe"), "prosody": Status("observed", "prosody")}
+    if number % 7 == 3:
+        aus[8:15] = np.nan
+    prosody = np.stack([15 + 4 * np.sin(np.arange(300) / 30), -30 + rng.normal(0, 4, 300)], axis=1)
+    prosody[:40, 0] = np.nan
+    tracks = {
+        "aus": Track(aus.astype(np.float32), 10.0, 0.0, AUS, "deviation", "mediapipe"),
+        "prosody": Track(
+            prosody.astype(np.float32), 100.0, 0.0, ("f0_st", "energy_db"), "named", "prosody"
+        ),
+        "speech_rate": Track(
+            np.array([[4.2, 0.31]], np.float32), 1 / 3, 0.0, ("syllables_per_s", "pause_s"),
+            "named", "prosody",
+        ),
+    }  # fmt: skip
+    said = "i can not believe it the bag is on the table".split()
+    words = tuple(Word(Span(0.2 + 0.2 * i, 0.35 + 0.2 * i), w, 0.6) for i, w in enumerate(said))
+    utterances = (Utterance(Span(0.2, 2.6), " ".join(said), words, None, 0.41, "pocketsphinx"),)
+    if number % 9 == 5:
+        del tracks["aus"]
+        utterances = ()
+        status["face"] = Status("absent", "mediapipe", "no face in 30 frames")
+        status["speech"] = Status("absent", "pocketsphinx", "no words recognised in 2.9 s")
+    clip = Clip(
+        f"{subject}_c{number:02d}",
+        None,
+        subject=subject,
+        group=subject,
+        label=LABELS.labels[int(rng.integers(7))],
+    )
+    speaker = SpeakerStatistics(subject, 14, {}, {}) if number % 10 else None
+    return Record(clip, tracks, utterances, status, speaker)
+
+
+def _prompt(record: Record) -> Prompt:
+    face = "aus" in record.tracks
+    cues = (
+        Cue("face", "observed" if face else "absent", "inner brow raiser, clear" if face
+            else "no face visible", Span(0.8, 2.1) if face else None, "mediapipe"),
+        Cue("speech", "uncertain" if face else "absent", record.transcript or "no speech heard",
+            None, "pocketsphinx"),
+        Cue("prosody", "observed", "pitch much higher than usual", None, "prosody"),
+    )  # fmt: skip
+    text = "".join(f"{c.modality.capitalize()}: {c.text}.\n" for c in cues)
+    return Prompt(record.clip.id, text + "Emotion:", cues, "compound", "ab" * 32)
+
+
+def _predictions(name: str, skill: float, records: list[Record], seed: int) -> list[Prediction]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for record in records:
+        scores = rng.dirichlet(np.ones(7))
+        if name == "majority":
+            scores = np.full(7, 0.1)
+            scores[0] = 0.4
+        elif rng.random() < skill:
+            scores = 0.3 * scores
+            scores[LABELS.index(record.clip.label)] += 0.7
+        label = LABELS.labels[int(scores.argmax())]
+        if name == "llm" and rng.random() < 0.06:
+            found.append(Prediction(record.clip.id, name, None, {}, "The person seems upset."))
+            continue
+        told = dict(zip(LABELS.labels, scores.tolist(), strict=True))
+        found.append(Prediction(record.clip.id, name, label, told))
+    return found
+
+
+def invent(clips: int = 48) -> Invented:
+    rng = np.random.default_rng(3)
+    records = [_record(i, rng) for i in range(clips)]
+    predictions = {
+        name: _predictions(name, skill, records, i)
+        for i, (name, (_, skill)) in enumerate(SKILL.items())
+    }
+    runs = {
+        name: Trained(
+            method,
+            parameters=int(10 ** (4 + 4 * skill)),
+            minutes=12 * skill,
+            clips_per_s=40.0 / (1 + skill),
+            validation=skill,
+            seed=0,
+            split_digest="c0ffee" * 10,
+            notes=("truncated prompts: 3 of 120",) if name == "bert" else (),
+        )
+        for name, (method, skill) in SKILL.items()
+    }
+    return Invented(records, predictions, {r.clip.id: _prompt(r) for r in records}, runs, LABELS)
+
+
+@pytest.fixture(scope="session")
+def invented() -> Invented:
+    return invent()

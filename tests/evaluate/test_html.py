@@ -1,0 +1,156 @@
+"""pytest tests/evaluate/test_html.py"""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from textualize.evaluate import html
+from textualize.types import Prediction, Span, Track, Utterance, Word
+
+VOID = {"meta", "input", "br"}
+ATTACK = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
+
+
+class Page(HTMLParser):
+    """Collects tags and refuses tags that close in another order than they opened."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.links, self.text = [], [], [], [], ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        found = dict(attrs)
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag == "a" and "href" in found:
+            self.links.append(found["href"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(invented):
+    report = invented.report(draws=50)
+    return html.render_report(report, invented.records, invented.prompts, invented.predictions)
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    assert "//" not in page and "src=" not in page and "@import" not in page
+    assert not re.search(r"https?:", page) and "url(" not in page
+    assert "default-src 'none'" in page
+    names = {tag for tag, _ in Page(page).tags}
+    assert not names & {"img", "link", "iframe", "object", "embed", "base", "form", "video"}
+    assert not re.search(r"\son[a-z]+=", page)
+
+
+def test_page_is_well_formed_and_every_link_has_a_target(page, invented):
+    from urllib.parse import unquote
+
+    read = Page(page)
+    assert len(read.ids) == len(set(read.ids))
+    assert {unquote(link[1:]) for link in read.links} <= set(read.ids)
+    assert {f"clip-{r.clip.id}" for r in invented.records} <= set(read.ids)
+
+
+def test_page_shows_prompt_states_and_gaps(page, invented):
+    text = Page(page).text
+    record = next(r for r in invented.records if "aus" not in r.tracks)
+    assert invented.prompts[record.clip.id].text in text
+    assert "no face in 30 frames" in text and "no words recognised" in text
+    assert "uncertain" in text and "face seen in 23 of 30 rows" in text
+    assert "The person seems upset." in text
+
+
+def test_everything_is_escaped(invented):
+    record = invented.records[0]
+    utterance = Utterance(Span(0, 1), ATTACK, (Word(Span(0, 1), ATTACK),), ATTACK, 0.5, ATTACK)
+    clip = replace(record.clip, id=f"odd {ATTACK}", subject=ATTACK, group=ATTACK)
+    track = replace(record.tracks["aus"], source=ATTACK)
+    record = replace(
+        record, clip=clip, utterances=(utterance,), tracks={**record.tracks, "aus": track}
+    )
+    prompt = replace(invented.prompts[invented.records[0].clip.id], clip_id=clip.id, text=ATTACK)
+    prompt = replace(
+        prompt, template=ATTACK, cues=tuple(replace(c, text=ATTACK) for c in prompt.cues)
+    )
+    predictions = {"jca": [Prediction(clip.id, "jca", None, {}, ATTACK)]}
+    from textualize.evaluate.report import build_report
+
+    report = build_report(
+        [record], predictions, invented.labels, prompts={clip.id: prompt}, title=ATTACK, draws=20
+    )
+    text = html.render_report(report, [record], {clip.id: prompt}, predictions)
+    assert text.count("<script") == 1 and "<img" not in text
+    read = Page(text)
+    assert read.text.count(ATTACK) >= 8
+    assert f"clip-{clip.id}" in read.ids
+    assert not any(name.startswith("on") for _, attrs in read.tags for name in attrs)
+
+
+def test_many_clips_are_sampled_and_the_page_says_so(invented):
+    report = invented.report(draws=20)
+    given = (report, invented.records, invented.prompts, invented.predictions)
+    text = html.render_report(*given, limit=10)
+    assert text.count('<article class="clip"') == 10
+    assert "10 of 48 clips are shown" in text
+    assert html.render_report(*given, limit=10) == text
+    assert "clips are shown" not in html.render_report(*given)
+
+
+def test_rows_carry_the_filters_of_the_headline_pair(page, invented):
+    report = invented.report(draws=20)
+    said = {n: {p.clip_id: p.label for p in own} for n, own in invented.predictions.items()}
+    text, features = (said[n] for n in report.headline)
+    rows = {a["id"][4:]: a for tag, a in Page(page).tags if tag == "tr" and "data-href" in a}
+    for record in invented.records:
+        row, clip = rows[record.clip.id], record.clip
+        assert ("data-text" in row) == (text[clip.id] != clip.label)
+        assert ("data-features" in row) == (features[clip.id] != clip.label)
+        assert ("data-disagree" in row) == (text[clip.id] != features[clip.id])
+
+
+def test_one_row_tracks_and_missing_tracks_are_shown(invented):
+    record = invented.records[0]
+    means = Track(np.array([[0.5, np.nan]], np.float32), 0.4, 0.0, ("AU12_r", "AU45_r"),
+                  "intensity", "openface")  # fmt: skip
+    first = replace(record, tracks={"aus": means}, utterances=())
+    second = replace(record, tracks={}, status={}, clip=replace(record.clip, id="bare"))
+    predictions = {"majority": [Prediction(r.clip.id, "m", "sadly angry") for r in (first, second)]}
+    from textualize.evaluate.report import build_report
+
+    report = build_report([first, second], predictions, invented.labels, draws=20)
+    text = Page(html.render_report(report, [first, second], {}, predictions)).text
+    assert "AU12_r lip corner puller" in text and "unseen" in text
+    assert "one mean over the clip" in text and "no action units were measured" in text
+    assert "No prompt was rendered" in text and "No voice was measured" in text
+
+
+def test_two_hundred_clips_stay_under_15_megabytes(invented):
+    long = np.abs(np.sin(np.arange(3000)[:, None] / np.arange(5, 25))).astype(np.float32)
+    names = tuple(f"AU{i:02d}" for i in range(20))
+    aus = Track(long, 10.0, 0.0, names, "probability", "py-feat")
+    records = [replace(r, tracks={**r.tracks, "aus": aus}) for r in invented.records[:4]]
+    ids = {r.clip.id for r in records}
+    own = {n: [p for p in ps if p.clip_id in ids] for n, ps in invented.predictions.items()}
+    from textualize.evaluate.report import build_report
+
+    report = build_report(records, own, invented.labels, runs=invented.runs, draws=20)
+    whole, none = (
+        len(html.render_report(report, records, invented.prompts, own, limit=k)) for k in (4, 0)
+    )
+    assert none + (whole - none) / 4 * 200 < 15e6

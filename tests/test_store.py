@@ -1,0 +1,127 @@
+import json
+
+import numpy as np
+import pytest
+
+from textualize.errors import TextualizeError
+from textualize.labels import label_set
+from textualize.store import (
+    Corpus,
+    Entry,
+    Item,
+    clip_from_json,
+    clip_json,
+    failure,
+    item_path,
+    read_item,
+    write_bytes_atomic,
+    write_item,
+)
+from textualize.types import Clip, Span, Status, Track, Utterance, Word
+
+
+def track(rows: int = 5) -> Track:
+    values = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
+    values[0] = np.nan
+    return Track(values, 12.5, 1.25, ("AU01", "AU02"), "deviation", "mediapipe")
+
+
+def item() -> Item:
+    word = Word(Span(1.0, 1.5), "hello", 0.5)
+    said = Utterance(Span(1.0, 2.0), "hello there", (word,), "anna", 0.4, "pocketsphinx")
+    return Item(Status("observed", "mediapipe", "face in 4 of 5 frames"), {"aus": track()}, (said,))
+
+
+def test_item_round_trip(tmp_path):
+    write_item(tmp_path, "ab12", item())
+    back = read_item(tmp_path, "ab12")
+    assert back is not None
+    assert back.status == item().status
+    assert back.utterances == item().utterances
+    np.testing.assert_array_equal(back.tracks["aus"].values, track().values)
+    assert back.tracks["aus"].names == track().names
+    assert back.tracks["aus"].start == 1.25
+
+
+def test_item_without_tracks_round_trips(tmp_path):
+    write_item(tmp_path, "cd", Item(Status("absent", "sidecar", "no transcript given")))
+    back = read_item(tmp_path, "cd")
+    assert back is not None and back.status.state == "absent" and not back.tracks
+
+
+@pytest.mark.parametrize("keep", [0, 1, 8, 60, 300])
+def test_a_torn_item_reads_as_missing(tmp_path, keep):
+    write_item(tmp_path, "ab12", item())
+    path = item_path(tmp_path, "ab12")
+    path.write_bytes(path.read_bytes()[:keep])
+    assert read_item(tmp_path, "ab12") is None
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    write_bytes_atomic(path, b"old")
+
+    def broken(_: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_bytes_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("end", [3.0, float("inf")])
+def test_clip_round_trip(end, tmp_path):
+    clip = Clip(
+        "a", tmp_path / "a.mp4", Span(1.0, end), "s", "g",
+        (Utterance(Span(0, 0), "before", speaker="b"),), "joy", "train", "words", {"openface": "x#1"},
+    )  # fmt: skip
+    assert clip_from_json(json.loads(json.dumps(clip_json(clip), allow_nan=False))) == clip
+
+
+def test_records_are_read_back_with_speaker_statistics(tmp_path):
+    corpus = Corpus.create(tmp_path / "c", label_set("compound7"), [])
+    entries = []
+    for i in range(4):
+        write_item(corpus.folder, f"k{i}", item())
+        entries.append(Entry(Clip(f"c{i}", None, subject="s"), {"face": f"k{i}"}))
+    corpus.write_entries(entries)
+    records = Corpus(corpus.folder).records()
+    assert [r.clip.id for r in records] == ["c0", "c1", "c2", "c3"]
+    assert records[0].speaker is not None and records[0].speaker.clips == 4
+    assert records[0].transcript == "hello there"
+    assert Corpus(corpus.folder).labels == label_set("compound7")
+
+
+def test_a_missing_item_is_an_error_not_an_empty_record(tmp_path):
+    corpus = Corpus.create(tmp_path / "c", None, [])
+    corpus.write_entries([Entry(Clip("c0", None), {"face": "gone"})])
+    with pytest.raises(TextualizeError, match="face of 'c0' is missing"):
+        corpus.records()
+
+
+def test_a_newer_schema_is_refused_and_not_overwritten(tmp_path):
+    folder = tmp_path / "c"
+    Corpus.create(folder, None, [])
+    about = json.loads((folder / "corpus.json").read_text())
+    (folder / "corpus.json").write_text(json.dumps({**about, "schema": 99}))
+    with pytest.raises(TextualizeError, match="schema 99"):
+        Corpus(folder)
+    with pytest.raises(TextualizeError, match="schema 99"):
+        Corpus.create(folder, None, [])
+    assert json.loads((folder / "corpus.json").read_text())["schema"] == 99
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(TextualizeError, match="not empty and not a corpus"):
+        Corpus.create(tmp_path, None, [])
+    assert (tmp_path / "thesis.tex").read_text() == "x"
+
+
+def test_failures_round_trip(tmp_path):
+    corpus = Corpus.create(tmp_path / "c", None, [])
+    corpus.write_failures([failure("a", "face", "two\nlines")])
+    (found,) = corpus.failures()
+    assert (found.clip, found.stage, found.error) == ("a", "face", "two lines")

@@ -1,0 +1,5 @@
+"""`python -m textualize` is the command line."""
+
+from textualize.cli import main
+
+main()

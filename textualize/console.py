@@ -1,0 +1,203 @@
+"""What the command line prints: tables, progress, one-line summaries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from textualize.errors import TextualizeError
+from textualize.types import Cue, Prediction, Record
+
+if TYPE_CHECKING:
+    from textualize.doctor import Finding
+    from textualize.evaluate.suite import Evaluated
+    from textualize.explain import Explanation
+    from textualize.extract.pipeline import Outcome
+    from textualize.finetune.run_folder import RunFolder
+
+SHOWN = 20  # lines of one kind before "and N more"
+
+
+@contextmanager
+def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+    """Yield a function (done, total, name) that moves a progress bar on standard error."""
+    if quiet:
+        yield lambda done, total, name: None
+        return
+    from rich.progress import (  # fmt: skip
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None)
+
+        def step(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{what} {escape(name)[:24]}")
+
+        yield step
+
+
+def chosen_records(corpus: Path, clip: str | None) -> list[Record]:
+    """Return a corpus' records, or the one named; raises TextualizeError if it is not there."""
+    from textualize.store import Corpus
+
+    records = Corpus(corpus).records()
+    if clip is None:
+        if not records:
+            raise TextualizeError(f"corpus {corpus} has no records")
+        return records
+    found = [r for r in records if r.clip.id == clip]
+    if not found:
+        some = ", ".join(r.clip.id for r in records[:3])
+        raise TextualizeError(f"no clip '{clip}' in {corpus} (there are {some}, …)")
+    return found
+
+
+def extraction_summary(outcome: Outcome, out: Console, err: Console, *, as_json: bool) -> int:
+    """Print what an extraction came to and return its exit code.
+
+    0 when everything was read; 2 when something is in quarantine, or when a modality that was
+    asked for was found in none of the clips.
+    """
+    nowhere = [
+        m
+        for m, states in outcome.states.items()
+        if not states.get("observed") and states.get("absent")
+    ]
+    code = 2 if outcome.failures or nowhere else 0
+    if as_json:
+        value = {
+            "corpus": str(outcome.corpus.folder),
+            "clips": outcome.clips,
+            "read": outcome.read,
+            "reused": outcome.reused,
+            "states": outcome.states,
+            "failures": [{"clip": f.clip, "error": f.error} for f in outcome.failures],
+            "unseen": outcome.unseen,
+        }
+        print(json.dumps(value, ensure_ascii=False))
+        return code
+    for what, lines in (
+        ("", outcome.unseen),
+        ("quarantine: ", [f"{f.clip}: {f.error}" for f in outcome.failures]),
+    ):
+        for line in lines[:SHOWN]:
+            err.print(f"{what}{line}", markup=False)
+        if len(lines) > SHOWN:
+            err.print(f"{what}and {len(lines) - SHOWN} more", markup=False)
+    states = "; ".join(
+        f"{m} {', '.join(f'{s} {n}' for s, n in counts.items())}"
+        for m, counts in outcome.states.items()
+    )
+    for modality in nowhere:
+        err.print(f"textualize: {modality} was found in none of the clips", markup=False)
+    out.print(
+        f"{outcome.corpus.folder}: {outcome.read} read, {outcome.reused} reused, "
+        f"{len(outcome.failures)} in quarantine  ({states})",
+        markup=False,
+    )
+    return code
+
+
+def cue_table(clip_id: str, cues: Sequence[Cue]) -> Table:
+    """Return a clip's cues as a table."""
+    table = Table(title=escape(clip_id), title_justify="left", box=None, header_style="dim")
+    for column in ("modality", "state", "seconds", "cue", "source"):
+        table.add_column(column)
+    for cue in cues:
+        when = f"{cue.span.start:.1f}-{cue.span.end:.1f}" if cue.span else ""
+        table.add_row(cue.modality, cue.state, when, escape(cue.text), escape(cue.source))
+    return table
+
+
+def prediction_table(answers: Sequence[Prediction]) -> Table:
+    """Return predictions as a table, with the three most probable labels."""
+    table = Table(box=None, header_style="dim")
+    for column in ("clip", "label", "probabilities"):
+        table.add_column(column)
+    for answer in answers:
+        best = sorted(answer.scores.items(), key=lambda x: -x[1])[:3]
+        scores = "  ".join(f"{label} {p:.2f}" for label, p in best)
+        table.add_row(escape(answer.clip_id), escape(answer.label or "unparsed"), escape(scores))
+    return table
+
+
+def training_summary(run: RunFolder, out: Console) -> None:
+    """Print what a training came to."""
+    about = run.environment
+    facts = ", ".join(f"{k} {v}" for k, v in about["summary"].items())
+    out.print(f"{run.path}: {facts}; {about['minutes']} min", markup=False)
+    for note in about["notes"]:
+        out.print(f"  {note}", markup=False)
+
+
+def evaluation_summary(done: Evaluated, out: Console, *, as_json: bool) -> int:
+    """Print the table of a report and where it lies."""
+    report = done.report
+    if as_json:
+        print(json.dumps({"report": str(done.folder), **report.to_json()}, ensure_ascii=False))
+        return 0
+    out.print(score_table(done))
+    for line in report.lines():
+        out.print(line, markup=False)
+    out.print(f"report: {done.folder / 'report.html'}", markup=False)
+    return 0
+
+
+def score_table(done: Evaluated) -> Table:
+    """Return the methods' scores with their 95 % intervals."""
+    report = done.report
+    title = f"{escape(report.title)}: {report.clips} clips, {report.groups} groups"
+    table = Table(title=title, title_justify="left", header_style="dim", box=None)
+    table.add_column("method")
+    for score in ("accuracy", "macro F1", "weighted F1"):
+        table.add_column(score, justify="right")
+    table.add_column("unparsed", justify="right")
+    for row in report.rows:
+        cells = [
+            f"{s.value:.3f} [{s.low:.3f}, {s.high:.3f}]"
+            for s in (row.scores[k] for k in ("accuracy", "macro_f1", "weighted_f1"))
+        ]
+        table.add_row(escape(row.name), *(escape(c) for c in cells), str(row.unparsed))
+    return table
+
+
+def explanation_table(found: Explanation, top: int) -> Table:
+    """Return what a prediction rests on, strongest first."""
+    title = f"{found.clip_id}: {found.label} {found.probability:.2f} ({found.method})"
+    table = Table(title=escape(title), title_justify="left", box=None, header_style="dim")
+    table.add_column("taken away")
+    table.add_column("change of probability", justify="right")
+    for effect in found.effects[:top]:
+        table.add_row(escape(effect.what), f"{effect.change:+.3f}")
+    return table
+
+
+def doctor_table(findings: Sequence[Finding]) -> Table:
+    """Return what is there and what is missing."""
+    table = Table(box=None, header_style="dim")
+    for column in ("", "", "found", "to get it"):
+        table.add_column(column)
+    for f in findings:
+        mark = "[green]yes[/]" if f.there else "[yellow]no[/]"
+        table.add_row(escape(f.name), mark, escape(f.found), escape(f.remedy))
+    return table

@@ -1,0 +1,397 @@
+"""Media of one clip through PyAV: frames by time, 16 kHz sound, damage survived and counted.
+
+Time zero is the start of the file's timeline, the same for picture and sound: a stream that begins
+late keeps its delay, and formats whose clocks start anywhere (MPEG-TS, MPEG-PS) are shifted to 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import av.error
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.container import InputContainer
+from av.format import Flags
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from textualize.errors import TextualizeError
+from textualize.types import Clip, Float32, Span
+
+SAMPLE_RATE = 16000
+
+_CACHE_BYTES = 64 * 2**20
+_MAX_PIXELS = 120_000_000  # above any camera; a damaged header can claim gigapixels
+_MAX_SECONDS = 12 * 3600.0  # 12 h of 16 kHz sound is 2.8 GB: longer files are given as spans
+_MAX_DEMUX_ERRORS = 32  # in a row: the file is over, not damaged
+_GAP_S = 0.05  # sound further than this from where it is expected is a gap, not jitter
+_WARM_UP_S = 0.5  # sound before the span that lets decoder and resampler settle
+# Formats that FFmpeg opens but that are text, or lists that lead to other files.
+_NOT_MEDIA = {"tty", "hls", "concat", "dash", "sdp", "rtsp", "bin", "xbin", "adf", "idf", "lrc"}
+_READ_ERRORS = (av.error.FFmpegError, OSError, ValueError, MemoryError, OverflowError)
+
+
+class Frame(NamedTuple):
+    """One picture: `time` in seconds from the start of the file, `rgb` uint8 (H, W, 3)."""
+
+    time: float
+    rgb: NDArray[np.uint8]
+
+
+class Sampler:
+    """Picks, from frames in time order, the nearest to each point of a grid; each frame once."""
+
+    def __init__(self, start: float, end: float, rate_hz: float) -> None:
+        """Take the grid start, start + 1/rate_hz, … below `end` (seconds)."""
+        self._start, self._step = start, 1.0 / rate_hz
+        self._rows = grid_length(Span(start, end), rate_hz)
+        self._row = 0
+        self._held: tuple[float, VideoFrame] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether every grid point has been served."""
+        return self._row >= self._rows
+
+    def push(self, time: float, frame: VideoFrame) -> tuple[float, VideoFrame] | None:
+        """Return the frame before this one if it is the nearest to a grid point, else None."""
+        held, self._held = self._held, (time, frame)
+        if held is None or time <= held[0]:
+            return None
+        middle = (held[0] + time) / 2
+        return held if self._serve(held[0], middle) else None
+
+    def flush(self) -> tuple[float, VideoFrame] | None:
+        """Return the last frame if it is within one step of a grid point not yet served."""
+        held, self._held = self._held, None
+        if held is None or not self._serve(held[0], held[0] + self._step):
+            return None
+        return held
+
+    def _serve(self, time: float, until: float) -> bool:
+        wanted = False
+        while not self.done and self._start + self._row * self._step <= until:
+            wanted |= abs(self._start + self._row * self._step - time) <= self._step
+            self._row += 1
+        return wanted
+
+
+def grid_length(span: Span, rate_hz: float) -> int:
+    """Return how many grid points `start + i / rate_hz` lie in the span, at least one.
+
+    >>> grid_length(Span(0.0, 3.0), 10.0), grid_length(Span(1.0, 1.05), 10.0)
+    (30, 1)
+    """
+    return max(1, int(np.ceil(span.duration * rate_hz - 1e-6)))
+
+
+@dataclass(eq=False)
+class Media:
+    """One clip's picture and sound, decoded when asked for.
+
+    `span` is what is covered (the clip's span within the file), `rate_hz` the rate of the frame
+    grid: the fps asked for, or the source's own when that is lower. `damaged_packets` counts
+    packets that could not be decoded, so far, by the latest pass over each stream.
+    """
+
+    clip: Clip
+    path: Path | None
+    span: Span
+    duration_s: float
+    rate_hz: float
+    has_video: bool
+    has_audio: bool
+    is_image: bool = False
+    _origin: float = 0.0
+    _damaged: dict[str, int] = field(default_factory=dict)
+    _frames: list[Frame] | None = field(default=None, repr=False)
+    _audio: Float32 | None = field(default=None, repr=False)
+
+    @property
+    def damaged_packets(self) -> int:
+        """Packets lost to damage in what has been decoded so far."""
+        return sum(self._damaged.values())
+
+    @property
+    def rows(self) -> int:
+        """Length of a track sampled on the frame grid."""
+        return grid_length(self.span, self.rate_hz)
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frame nearest to each grid point, in time order, each at most once.
+
+        Raises TextualizeError where the stream cannot be decoded at all.
+        """
+        if self._frames is not None:
+            yield from self._frames
+            return
+        if not self.has_video:
+            return
+        kept: list[Frame] | None = []
+        size = count = 0
+        for frame in self._decode_video():
+            size, count = size + frame.rgb.nbytes, count + 1
+            kept = [*kept, frame] if kept is not None and size < _CACHE_BYTES else None
+            yield frame
+        if not count and (self.clip.span is None or self._damaged.get("video")):
+            raise _unreadable(self.path, "no frame could be decoded")
+        self._frames = kept
+
+    @property
+    def audio(self) -> Float32:
+        """The span's sound, (T,) float32 at 16 kHz mono, sample 0 at `span.start`.
+
+        Gaps are silence; the array ends where the sound ends. Empty without an audio stream.
+        """
+        if self._audio is None:
+            self._audio = self._decode_audio()
+        return self._audio
+
+    def _decode_video(self) -> Iterator[Frame]:
+        sampler = Sampler(self.span.start, self.span.end, self.rate_hz)
+        for frame in self._covering("video"):
+            if not isinstance(frame, VideoFrame):
+                continue
+            if frame.width * frame.height > _MAX_PIXELS:
+                self._damaged["video"] += 1
+            elif self.is_image:
+                yield Frame(0.0, self._rgb(frame))
+                return
+            elif frame.time is not None:
+                chosen = sampler.push(frame.time - self._origin, frame)
+                if chosen:
+                    yield Frame(chosen[0], self._rgb(chosen[1]))
+            if sampler.done:
+                return
+        chosen = sampler.flush()
+        if chosen:
+            yield Frame(chosen[0], self._rgb(chosen[1]))
+
+    def _rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        try:
+            pixels = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+        except (av.error.FFmpegError, ValueError, MemoryError) as error:
+            raise _unreadable(self.path, str(error)) from error
+        quarter_turns = round(frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
+
+    def _covering(self, kind: str) -> Iterator[VideoFrame | AudioFrame]:
+        """Yield decoded frames from at or before the span's start onwards."""
+        start = self.span.start
+        if start > 0:
+            frames = self._decoded(kind, seek=True)
+            first = next((f for f in frames if f.time is not None), None)
+            if first is not None and (first.time or 0.0) - self._origin <= start + _GAP_S:
+                yield first
+                yield from frames
+                return
+        # From the beginning also where the index led past the span, or to nothing decodable.
+        yield from self._decoded(kind, seek=False)
+
+    def _decoded(self, kind: str, seek: bool) -> Iterator[VideoFrame | AudioFrame]:
+        self._damaged[kind] = 0
+        with _opened(self.path) as container:
+            stream = container.streams.best(kind)  # type: ignore[arg-type]
+            if stream is None or stream.time_base is None:
+                return
+            if seek:
+                target = int((self.span.start + self._origin) / float(stream.time_base))
+                try:
+                    container.seek(max(0, target), stream=stream)
+                except av.error.FFmpegError:
+                    container.seek(0)
+            failures = 0
+            begun = not seek  # a seek may land inside a packet: that is not damage
+            while failures < _MAX_DEMUX_ERRORS:
+                try:
+                    for packet in container.demux(stream):
+                        failures = 0
+                        try:
+                            frames = packet.decode()
+                        except (av.error.FFmpegError, ValueError, MemoryError):
+                            self._damaged[kind] += begun
+                            continue
+                        begun |= bool(frames)
+                        yield from frames  # type: ignore[misc]
+                    return
+                except av.error.EOFError:
+                    return
+                except av.error.FFmpegError:
+                    failures += 1
+                    self._damaged[kind] += 1
+
+    def _decode_audio(self) -> Float32:
+        if not self.has_audio:
+            return np.zeros(0, np.float32)
+        start, end = self.span.start, self.span.end
+        pieces: list[tuple[int, Float32]] = []
+        for time, samples in self._sound(end):
+            pieces.append((round((time - start) * SAMPLE_RATE), samples))
+        limit = round((end - start) * SAMPLE_RATE)
+        length = max((min(limit, at + len(s)) for at, s in pieces), default=0)
+        audio = np.zeros(max(0, length), np.float32)
+        for at, samples in pieces:
+            skip = max(0, -at)
+            part = samples[skip : max(skip, length - at)]
+            audio[at + skip : at + skip + len(part)] = part
+        if not len(audio) and (self.clip.span is None or self._damaged.get("audio")):
+            raise _unreadable(self.path, "no sound could be decoded")
+        return np.nan_to_num(audio, copy=False)
+
+    def _sound(self, end: float) -> Iterator[tuple[float, Float32]]:
+        """Yield (time, samples at 16 kHz) of unbroken stretches up to `end` seconds."""
+        resampler: AudioResampler | None = None
+        begin, heard, form = 0.0, 0.0, ("", "", 0)
+        parts: list[Float32] = []
+        for frame in self._covering("audio"):
+            if not isinstance(frame, AudioFrame) or not frame.sample_rate:
+                continue
+            time = begin + heard if frame.time is None else frame.time - self._origin
+            if time >= end:
+                break
+            if time < self.span.start - _WARM_UP_S:
+                continue
+            now = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if resampler is None or now != form or abs(time - begin - heard) > _GAP_S:
+                if resampler is not None:
+                    yield begin, _joined(parts, resampler)
+                resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+                begin, heard, form, parts = time, 0.0, now, []
+            frame.pts = None  # the resampler refuses clocks that jitter; the stretch keeps time
+            heard += frame.samples / frame.sample_rate
+            try:
+                parts += _resample(resampler, frame)
+            except (av.error.FFmpegError, ValueError):
+                self._damaged["audio"] += 1
+        if resampler is not None:
+            yield begin, _joined(parts, resampler)
+
+
+def open_media(clip: Clip, fps: float = 10.0) -> Media:
+    """Return the clip's media: what streams it has, what span it covers.
+
+    A clip without a file (text or tables only) gives a Media without streams. Raises
+    TextualizeError for a file that is missing, not media, damaged beyond reading, or whose
+    span is empty or outside the file.
+    """
+    if not fps > 0:
+        raise TextualizeError(f"fps must be above 0, given {fps}")
+    if clip.span is not None and (not clip.span or clip.span.start < 0):
+        raise TextualizeError(
+            f"clip '{clip.id}': span {clip.span.start:g}-{clip.span.end:g} s is empty or starts "
+            "before 0; give start < end in seconds"
+        )
+    if clip.video is None:
+        span = clip.span or Span(0.0, 0.0)
+        return Media(clip, None, span, span.duration, fps, has_video=False, has_audio=False)
+    path = Path(clip.video)
+    _check_file(path)
+    with _opened(path) as container:
+        return _probe(clip, path, container, fps)
+
+
+def media_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, hex; raises TextualizeError if unreadable."""
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+
+
+def _probe(clip: Clip, path: Path, container: InputContainer, fps: float) -> Media:
+    name = container.format.name
+    if set(name.split(",")) & _NOT_MEDIA:
+        raise _unreadable(path, f"it is not a media file (read as '{name}')")
+    video, audio = container.streams.best("video"), container.streams.best("audio")
+    pictured = video is not None and not video.disposition & Disposition.attached_pic
+    if not pictured and audio is None:
+        raise _unreadable(path, "it has neither a video nor an audio stream")
+    rate = fps
+    if pictured and video is not None:
+        size = video.codec_context.width * video.codec_context.height
+        if size > _MAX_PIXELS:
+            raise _unreadable(path, f"it claims {size / 1e6:.0f} megapixels a frame")
+        native = float(video.average_rate or 0)
+        rate = min(fps, native) if native > 0 else fps
+    image = name.endswith("_pipe") or name == "image2"
+    if image:
+        once = Span(0.0, 1.0 / fps)
+        return Media(clip, path, once, once.duration, fps, True, False, is_image=True)
+    # Only clocks that may start anywhere are shifted: elsewhere a late start is meant.
+    shifted = bool(Flags(container.format.flags) & Flags.ts_discont)
+    origin = (container.start_time or 0) / av.time_base if shifted else 0.0
+    duration = _duration(path, container, origin, shifted)
+    span = Span(0.0, duration) if clip.span is None else clip.span & Span(0.0, duration)
+    if not span:
+        wanted = clip.span or span
+        raise TextualizeError(
+            f"clip '{clip.id}': span {wanted.start:g}-{wanted.end:g} s is outside {path}, "
+            f"which lasts {duration:.2f} s; check the clip's start and end"
+        )
+    if span.duration > _MAX_SECONDS:
+        raise _unreadable(path, f"{span.duration / 3600:.0f} hours at once; give spans")
+    return Media(clip, path, span, duration, rate, pictured, audio is not None, _origin=origin)
+
+
+def _duration(path: Path, container: InputContainer, origin: float, shifted: bool) -> float:
+    """Return the end of the file's timeline in seconds, counted from packets if not stated."""
+    if container.duration and container.duration > 0:
+        late = 0.0 if shifted else max(0, container.start_time or 0) / av.time_base
+        return float(container.duration / av.time_base + late)
+    end = 0.0
+    try:
+        for packet in container.demux(*container.streams.video, *container.streams.audio):
+            if packet.pts is not None and packet.time_base is not None:
+                last = (packet.pts + (packet.duration or 0)) * float(packet.time_base) - origin
+                end = max(end, last)
+    except av.error.FFmpegError:
+        if not end:
+            raise
+    if not end:
+        raise _unreadable(path, "it holds no timed data")
+    return end
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise _unreadable(path, "there is no such file")
+    if not path.is_file():
+        raise _unreadable(path, "it is not a file")
+    if path.stat().st_size == 0:
+        raise _unreadable(path, "it is empty")
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[InputContainer]:
+    """Open a file; whatever FFmpeg or the system says against it becomes a TextualizeError."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            yield container
+    except _READ_ERRORS as error:
+        raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _resample(resampler: AudioResampler, frame: AudioFrame | None) -> list[Float32]:
+    return [
+        out.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+        for out in resampler.resample(frame)
+    ]
+
+
+def _joined(parts: list[Float32], resampler: AudioResampler) -> Float32:
+    rest = _resample(resampler, None)
+    return np.concatenate([np.zeros(0, np.float32), *parts, *rest])
+
+
+def _unreadable(path: Path | None, reason: str) -> TextualizeError:
+    return TextualizeError(f"cannot read {path}: {reason.lower()}; give a media file FFmpeg plays")

@@ -1,0 +1,211 @@
+"""Recipes: typed, checked, and written out resolved beside every result.
+
+A recipe is a YAML file in `finetune/`, or the user's own. Unknown keys are refused with the
+nearest known one; `--set key=value` overrides one field, dots reach inside (`lora.r=16`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from textualize import assets
+from textualize.errors import TextualizeError, unknown
+from textualize.methods import METHODS
+from textualize.store import digest_of
+
+Selection = Literal["macro_f1", "weighted_f1", "accuracy"]
+
+
+class Options(BaseModel):
+    """A frozen group of settings that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lora(Options):
+    """Low-rank adaptation; effective scale is alpha / r, or alpha / sqrt(r) with rslora."""
+
+    r: int = Field(8, ge=1)
+    alpha: float = Field(16, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    rslora: bool = False
+    dora: bool = False
+    targets: str | list[str] = "all-linear"
+
+
+class Scratch(Options):
+    """A small LLaMA built from a config, its tokenizer trained on the training prompts."""
+
+    hidden: int = Field(128, ge=8)
+    layers: int = Field(3, ge=1)
+    heads: int = Field(4, ge=1)
+    vocabulary: int = Field(2048, ge=300)
+
+
+class Recipe(Options):
+    """What every recipe has."""
+
+    method: str
+    seed: int = 0
+    select: Selection = "macro_f1"
+    """the validation score that chooses epoch and strength"""
+    class_balanced: bool = False
+    """weight the loss by inverse class frequency in the training records"""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the resolved recipe."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+class Prompted(Recipe):
+    """A recipe whose method reads words."""
+
+    template: str = "compound"
+    modalities: str = Field("TVA", pattern="^T?V?A?$", min_length=1)
+    """T transcript, V face, A prosody"""
+    turns: int = Field(0, ge=0)
+    """previous dialogue turns given to the template as context"""
+
+
+class FloorRecipe(Prompted):
+    """majority and bag-of-words."""
+
+    method: Literal["majority", "bag-of-words"]
+    strengths: list[float] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
+    """inverse regularisation C, chosen on validation"""
+    ngrams: int = Field(3, ge=1, le=4)
+
+
+class TextRecipe(Prompted):
+    """text-encoder and text-llm."""
+
+    method: Literal["text-encoder", "text-llm"]
+    model: str = "minilm"
+    """"minilm" (shipped with an ordinary package), "scratch", a hub id or a local folder"""
+    revision: str | None = None
+    lora: Lora | None = Lora()
+    scratch: Scratch = Scratch()
+    pooling: Literal["mean", "cls", "last"] = "mean"
+    """how an encoder's hidden states become one vector"""
+    quantization: Literal["none", "nf4", "int8"] = "none"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    max_tokens: int = Field(256, ge=16)
+    epochs: int = Field(8, ge=1)
+    batch_size: int = Field(16, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """share of the steps"""
+    patience: int = Field(3, ge=1)
+    """epochs without a better validation score before training stops"""
+
+
+class FeatureRecipe(Recipe):
+    """concat and jca: methods that read tracks as numbers."""
+
+    method: Literal["concat", "jca"]
+    tracks: list[str] = ["aus", "prosody", "speech_rate"]
+    """what is read; a record without one of them gives zeros and a mask, counted in the log"""
+    groups: dict[str, list[str]] = {"visual": ["aus"], "audio": ["prosody", "speech_rate"]}
+    """for jca: which tracks make up each of its two streams"""
+    steps: int = Field(8, ge=1)
+    """length L of the sequences a clip is pooled to"""
+    speaker_relative: bool = True
+    """relate functionals and sequences to the subject's own statistics where a record has them"""
+    hidden: int = Field(128, ge=4)
+    attention: int = Field(32, ge=1)
+    """k of the joint cross-attention"""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(32, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    patience: int = Field(12, ge=1)
+
+
+AnyRecipe = Annotated[FloorRecipe | TextRecipe | FeatureRecipe, Field(discriminator="method")]
+
+
+class _Holder(BaseModel):
+    recipe: AnyRecipe
+
+
+def parse(values: dict[str, Any], where: str) -> FloorRecipe | TextRecipe | FeatureRecipe:
+    """Return the checked recipe.
+
+    Raises:
+        TextualizeError: one line naming the file, the key, what was given and what is accepted.
+    """
+    method = str(values.get("method", ""))
+    if method not in METHODS:
+        raise unknown(f"method ({where})", method, METHODS)
+    try:
+        return _Holder.model_validate({"recipe": values}).recipe
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(p) for p in first["loc"][2:]]
+        if first["type"] == "extra_forbidden":
+            known = _known_keys(method, path[:-1])
+            close = difflib.get_close_matches(path[-1], known, n=1)
+            guess = f" (did you mean {close[0]}?)" if close else ""
+            raise TextualizeError(
+                f"{where}: unknown key '{'.'.join(path)}'{guess}; known: {', '.join(known)}"
+            ) from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise TextualizeError(
+            f"{where}: {'.'.join(path) or 'recipe'}: {message}; given {first.get('input')!r}"
+        ) from None
+
+
+def _known_keys(method: str, path: Sequence[str]) -> list[str]:
+    kinds: dict[str, type[BaseModel]] = {
+        "majority": FloorRecipe,
+        "bag-of-words": FloorRecipe,
+        "concat": FeatureRecipe,
+        "jca": FeatureRecipe,
+    }
+    groups: dict[str, type[BaseModel]] = {"lora": Lora, "scratch": Scratch}
+    kind = kinds.get(method, TextRecipe)
+    for name in path:
+        kind = groups.get(name, kind)
+    return sorted(kind.model_fields)
+
+
+def load_recipe(
+    name: str, overrides: Sequence[str] = ()
+) -> FloorRecipe | TextRecipe | FeatureRecipe:
+    """Return a shipped recipe by name, or the one in a `.yaml` file, with overrides applied."""
+    path = assets.find("finetune", name, ".yaml")
+    return parse(_overridden(_yaml_mapping(path), overrides), str(Path(path).name))
+
+
+def _yaml_mapping(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise TextualizeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise TextualizeError(f"{path} should hold keys and values, one recipe")
+    return values
+
+
+def _overridden(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise TextualizeError(f"--set takes key=value; given '{text}'")
+        *path, last = key.split(".")
+        at = values
+        for part in path:
+            at = at.setdefault(part, {})
+            if not isinstance(at, dict):
+                raise TextualizeError(f"--set {text}: '{part}' is not a group of keys")
+        at[last] = yaml.safe_load(value)
+    return values

@@ -1,0 +1,194 @@
+"""The run folder: everything a trained method is, and everything needed to check it.
+
+runs/<name>/
+    recipe.yaml        the resolved recipe
+    labels.json        schema version, method, label set, labels in score order
+    splits.json        clip ids of train, validation and test, their digest
+    environment.json   versions, machine, seed, minutes
+    prompt/            the template's text, parts and digest (methods that read words)
+    adapter/ | model/ | model.safetensors   the weights: a stock PEFT adapter, a
+                       transformers folder, or our own tensors
+    metrics.jsonl      one line an epoch
+    README.md          the model card, written last: a folder without it is unfinished
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from textualize.errors import TextualizeError
+from textualize.finetune.recipe import Recipe
+from textualize.labels import LABEL_SETS, LabelSet
+from textualize.store import digest_of, read_json, write_json_atomic, write_text_atomic
+from textualize.types import Record
+
+SCHEMA = 1
+PACKAGES = ("textualize", "torch", "transformers", "peft", "accelerate", "numpy", "scikit-learn")
+
+
+def _refuse_overlap(ids: Mapping[str, Sequence[str]]) -> None:
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = set(ids[one]) & set(ids[other])
+        if shared:
+            raise TextualizeError(f"{one} and {other} share {len(shared)} clips")
+
+
+class RunFolder:
+    """A folder that is being filled by training, or read back by prediction."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Point at a folder; nothing is read or written yet."""
+        self.path = Path(path)
+
+    @property
+    def complete(self) -> bool:
+        """True once training has finished and the card is written."""
+        return (self.path / "README.md").is_file()
+
+    def begin(
+        self,
+        recipe: Recipe,
+        labels: LabelSet,
+        train: Sequence[Record],
+        validation: Sequence[Record],
+        test: Sequence[str] = (),
+    ) -> bool:
+        """Write what is known before training; False when this very run is already finished.
+
+        `test` are the ids of the fold's test part: written down, never read by training.
+
+        Raises:
+            TextualizeError: the folder holds another run, or train and validation overlap.
+        """
+        ids = {"train": [r.clip.id for r in train], "validation": [r.clip.id for r in validation]}
+        ids["test"] = list(test)
+        _refuse_overlap(ids)
+        splits = {**ids, "digest": digest_of(ids)}
+        resolved = recipe.model_dump(mode="json")
+        if (self.path / "splits.json").exists():
+            same = (
+                read_json(self.path / "splits.json", "splits")["digest"] == splits["digest"]
+                and yaml.safe_load((self.path / "recipe.yaml").read_text("utf-8")) == resolved
+                and self.labels.labels == labels.labels
+            )
+            if not same:
+                raise TextualizeError(
+                    f"{self.path} holds a run with another recipe, split or labels: "
+                    "give another --out, or remove it"
+                )
+            return not self.complete
+        if self.path.exists() and any(self.path.iterdir()):
+            raise TextualizeError(f"{self.path} is not empty and not a run folder: give another")
+        write_json_atomic(
+            self.path / "labels.json",
+            {
+                "schema": SCHEMA,
+                "method": recipe.method,
+                "label_set": labels.name,
+                "labels": list(labels.labels),
+            },
+        )
+        write_text_atomic(self.path / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))
+        write_json_atomic(self.path / "splits.json", splits)
+        return True
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels in the order of every score vector."""
+        about = read_json(self.path / "labels.json", "run labels")
+        if int(about.get("schema", SCHEMA + 1)) > SCHEMA:
+            raise TextualizeError(
+                f"run {self.path} has schema {about.get('schema')}, this textualize reads up to "
+                f"{SCHEMA}: update textualize"
+            )
+        names = tuple(str(x) for x in about["labels"])
+        known = LABEL_SETS.get(str(about.get("label_set")))
+        return known if known and known.labels == names else LabelSet("own", names, {})
+
+    @property
+    def recipe_values(self) -> dict[str, Any]:
+        """The resolved recipe as plain values."""
+        path = self.path / "recipe.yaml"
+        if not path.is_file():
+            raise TextualizeError(f"{self.path} is not a run folder: it has no recipe.yaml")
+        return dict(yaml.safe_load(path.read_text("utf-8")))
+
+    @property
+    def test_ids(self) -> list[str]:
+        """The clip ids of the fold's test part (empty when none was named)."""
+        return list(read_json(self.path / "splits.json", "splits")["test"])
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, minutes, summary and notes of the finished training."""
+        return read_json(self.path / "environment.json", "environment of the run")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+
+    def write_metrics(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Replace metrics.jsonl atomically; one line an epoch, the selected one marked."""
+        write_text_atomic(self.path / "metrics.jsonl", "".join(json.dumps(x) + "\n" for x in lines))
+
+    def finish(self, summary: Mapping[str, Any], notes: Sequence[str], started: float) -> None:
+        """Write environment.json and, last of all, the model card.
+
+        `summary` holds what a reader wants first (parameters, selected epoch, validation score);
+        `notes` are the visible substitutions and truncations; `started` is time.time() at the
+        beginning of training.
+        """
+        versions = {}
+        for package in PACKAGES:
+            try:
+                versions[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                continue
+        environment = {
+            "python": sys.version.split()[0],
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "packages": versions,
+            "minutes": round((time.time() - started) / 60, 2),
+            "summary": dict(summary),
+            "notes": list(notes),
+        }
+        write_json_atomic(self.path / "environment.json", environment)
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        write_text_atomic(self.path / "README.md", self._card(environment))
+
+    def _card(self, environment: Mapping[str, Any]) -> str:
+        recipe = self.recipe_values
+        splits = read_json(self.path / "splits.json", "splits")
+        rows = "\n".join(f"| {k} | {v} |" for k, v in environment["summary"].items())
+        notes = "\n".join(f"- {n}" for n in environment["notes"]) or "- none"
+        return (
+            f"# {recipe['method']}\n\n"
+            f"Labels: {', '.join(self.labels.labels)}.\n\n"
+            "What it predicts is the emotion *expressed as annotated in its training corpus*, not "
+            "what a person feels. Not for decisions about people; inferring emotions from faces "
+            "or voices is prohibited in some settings (EU AI Act, Art. 5(1)(f)).\n\n"
+            f"| | |\n|---|---|\n{rows}\n"
+            f"| train clips | {len(splits['train'])} |\n"
+            f"| validation clips | {len(splits['validation'])} |\n"
+            f"| test clips (not read) | {len(splits['test'])} |\n"
+            f"| split digest | {splits['digest'][:16]} |\n"
+            f"| selected by | validation {recipe['select']} |\n"
+            f"| seed | {recipe['seed']} |\n"
+            f"| minutes | {environment['minutes']} |\n\n"
+            f"Substitutions and truncations:\n\n{notes}\n\n"
+            f"## Recipe\n\n```yaml\n{yaml.safe_dump(recipe, sort_keys=False)}```\n"
+        )

@@ -1,0 +1,113 @@
+"""The one table of methods: a name, where its code is, what it reads.
+
+Nothing else registers anything. A method is trained by `finetune.train` into a run folder and
+read back by `load`; what it then offers is `Method.predict`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+from textualize.errors import TextualizeError, missing_package, unknown
+from textualize.types import Prediction, Record
+
+
+class Method(Protocol):
+    """A trained method: records in, one prediction a record out, in the same order."""
+
+    labels: tuple[str, ...]
+
+    def predict(self, records: Sequence[Record]) -> list[Prediction]:
+        """Return one prediction per record; scores do not depend on the other records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the table. `load` and `train` are "module:name", imported when needed."""
+
+    load: str
+    train: str
+    reads: Literal["words", "tracks", "nothing"]
+    extra: str | None
+    about: str
+
+
+METHODS: Mapping[str, Entry] = {
+    "majority": Entry(
+        "textualize.baselines.floor:Majority",
+        "textualize.baselines.floor:train_majority",
+        "nothing",
+        None,
+        "the most frequent training label",
+    ),
+    "bag-of-words": Entry(
+        "textualize.baselines.floor:BagOfWords",
+        "textualize.baselines.floor:train_bag_of_words",
+        "words",
+        None,
+        "TF-IDF of the prompt + logistic regression",
+    ),
+    "text-encoder": Entry(
+        "textualize.text.encoder:TextEncoder",
+        "textualize.finetune.text:train_encoder",
+        "words",
+        "finetune",
+        "BERT-type encoder or LLM with a classification head, LoRA",
+    ),
+    "text-llm": Entry(
+        "textualize.text.causal:TextLLM",
+        "textualize.finetune.text:train_causal",
+        "words",
+        "finetune",
+        "causal LLM that answers by scoring every label, LoRA or from scratch",
+    ),
+    "concat": Entry(
+        "textualize.baselines.fusion:FeatureMethod",
+        "textualize.finetune.baseline:train_features",
+        "tracks",
+        "finetune",
+        "concatenated functionals of every track + MLP",
+    ),
+    "jca": Entry(
+        "textualize.baselines.fusion:FeatureMethod",
+        "textualize.finetune.baseline:train_features",
+        "tracks",
+        "finetune",
+        "joint cross-attention (Praveen et al. 2022), corrected wiring",
+    ),
+}
+
+
+def entry(name: str) -> Entry:
+    """Return a method's row; raises TextualizeError with the nearest names for an unknown one."""
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]
+
+
+def resolve(target: str, name: str) -> object:
+    """Import "module:name"; a missing package becomes the pip line that installs it."""
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        extra = entry(name).extra
+        if extra is None or (error.name or "").startswith("textualize"):
+            raise
+        raise missing_package(f"method '{name}'", error.name or "a package", extra) from None
+
+
+def load(run: str | Path) -> Method:
+    """Return the trained method of a run folder, ready to predict."""
+    folder = Path(run)
+    described = folder / "labels.json"
+    if not described.is_file():
+        raise TextualizeError(f"{folder} is not a run folder: it has no labels.json")
+    name = str(json.loads(described.read_text("utf-8"))["method"])
+    loader = resolve(entry(name).load, name)
+    return cast(Method, loader.load(folder))  # type: ignore[attr-defined]

@@ -1,0 +1,210 @@
+"""text-encoder: a pretrained network's hidden states, pooled, and a linear head of our own.
+
+The base is any encoder (BERT, ModernBERT) or decoder (LLaMA) of `transformers`. A run keeps a
+stock PEFT adapter of the bare network in `adapter/` (or the whole network in `model/`) and the
+head beside it in `head.safetensors`. Pooling goes by the attention mask, never by a padding id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as tensor_bytes
+from torch import Tensor, nn
+from transformers import AutoModel
+
+from textualize.errors import TextualizeError
+from textualize.finetune.recipe import TextRecipe
+from textualize.finetune.run_folder import RunFolder
+from textualize.labels import LabelSet
+from textualize.store import write_bytes_atomic
+from textualize.text import models, predict
+from textualize.text.prompts import PromptReader
+from textualize.types import Prediction, Record
+
+Pooling = Literal["mean", "cls", "last"]
+Item = dict[str, Any]
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Return one vector a row, (B, D), from hidden states (B, T, D) and a mask (B, T) of 0/1.
+
+    "mean" averages the unmasked tokens, "cls" takes the first, "last" the last of them; where
+    the padding stands makes no difference.
+
+    >>> h = torch.tensor([[[9.0], [1.0], [3.0]]])
+    >>> pool(h, torch.tensor([[0, 1, 1]]), "mean").item()
+    2.0
+    """
+    if pooling == "mean":
+        weight = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+    order = torch.arange(mask.shape[1], device=mask.device)
+    if pooling == "cls":
+        index = mask.argmax(1)
+    else:
+        index = (mask * (order + 1)).argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), index]
+
+
+class EncoderNet(nn.Module):
+    """A base network, dropout and a linear head; logits are float32 whatever the base is."""
+
+    def __init__(self, base: Any, width: int, classes: int, pooling: Pooling, dropout: float = 0.1):
+        super().__init__()
+        self.base = base
+        self.pooling: Pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **kinds: Tensor) -> Tensor:
+        """Return logits (B, C) of token ids and mask, each (B, T)."""
+        hidden = self.base(
+            input_ids=input_ids, attention_mask=attention_mask, **kinds
+        ).last_hidden_state
+        logits: Tensor = self.head(self.dropout(pool(hidden.float(), attention_mask, self.pooling)))
+        return logits
+
+
+class TextEncoder:
+    """A trained (or starting) encoder with what it needs to read records."""
+
+    method = "text-encoder"
+
+    def __init__(
+        self, net: EncoderNet, tokenizer: Any, reader: PromptReader, labels: LabelSet, limit: int
+    ):
+        """Put the parts together; `limit` is the longest prompt in tokens, specials included."""
+        self.net = net
+        self.tokenizer = tokenizer
+        self.reader = reader
+        self.label_set = labels
+        self.limit = limit
+        self.truncated = 0
+        self.notes: list[str] = []
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of every score vector."""
+        return self.label_set.labels
+
+    # --- made and kept ------------------------------------------------------------------------
+
+    @classmethod
+    def build(cls, recipe: TextRecipe, labels: LabelSet) -> TextEncoder:
+        """Return an untrained method: pretrained base, fresh adapter and head.
+
+        Raises:
+            TextualizeError: the recipe asks for "scratch", or to train quantised weights in full.
+        """
+        if recipe.model == "scratch":
+            raise TextualizeError(
+                "text-encoder cannot start from scratch: give a pretrained model "
+                "(minilm, a folder, a hub id), or use method text-llm"
+            )
+        if recipe.lora is None and recipe.quantization != "none":
+            raise TextualizeError("quantised weights cannot be trained in full: set lora, or none")
+        source = models.find_model(recipe.model, recipe.revision)
+        base = models.load_base(AutoModel, source, recipe)
+        if recipe.lora is not None:
+            base = models.add_lora(base, recipe.lora, "FEATURE_EXTRACTION")
+        tokenizer = models.load_tokenizer(source.place, source.revision)
+        reader = PromptReader.of(recipe)
+        return cls._assembled(base, tokenizer, reader, labels, recipe)
+
+    @classmethod
+    def _assembled(
+        cls, base: Any, tokenizer: Any, reader: PromptReader, labels: LabelSet, recipe: TextRecipe
+    ) -> TextEncoder:
+        _take_pooler_off(base)
+        config = base.config
+        net = EncoderNet(base, int(config.hidden_size), len(labels), recipe.pooling)
+        net.head.to(next(base.parameters()).device)
+        limit, note = models.fitting(recipe, config, tokenizer)
+        made = cls(net, tokenizer, reader, labels, limit)
+        made.notes += [note] if note else []
+        return made
+
+    def save(self, run: Path) -> None:
+        """Write adapter/ or model/, head.safetensors and prompt/ into the run folder."""
+        kind = "adapter" if models.is_adapted(self.net.base) else "model"
+        models.save_network(self.net.base, self.tokenizer, run / kind)
+        head = {
+            name: t.detach().cpu().contiguous() for name, t in self.net.head.state_dict().items()
+        }
+        about = {"pooling": json.dumps(self.net.pooling), "labels": json.dumps(self.labels)}
+        write_bytes_atomic(run / "head.safetensors", tensor_bytes(head, about))
+        self.reader.save(run)
+
+    @classmethod
+    def load(cls, run: Path) -> TextEncoder:
+        """Return the trained method of a run folder.
+
+        Raises:
+            TextualizeError: the folder is unfinished, or the base's weights are not those it was
+                trained on.
+        """
+        folder = RunFolder(run)
+        recipe = models.stored_recipe(folder)
+        base, tokenizer = models.load_trained(AutoModel, folder, recipe, "right")
+        reader = PromptReader.of_run(Path(run), recipe)
+        made = cls._assembled(base, tokenizer, reader, folder.labels, recipe)
+        made.net.head.load_state_dict(load_file(str(Path(run) / "head.safetensors")))
+        made.net.eval()
+        return made
+
+    # --- used ---------------------------------------------------------------------------------
+
+    def items(self, texts: Sequence[str]) -> list[Item]:
+        """Return one item of token ids a text; the end of a longer text is cut and counted."""
+        rows = self.tokenizer(list(texts))
+        items = []
+        for i, text in enumerate(texts):
+            if len(rows["input_ids"][i]) > self.limit:
+                self.truncated += 1
+                row = self.tokenizer(text, truncation=True, max_length=self.limit)
+                items.append(dict(row))
+            else:
+                items.append({name: rows[name][i] for name in rows})
+        return items
+
+    def answered(self, items: Sequence[Item], classes: Sequence[int]) -> list[Item]:
+        """Return training items: each with its class."""
+        return [{**item, "class": c} for item, c in zip(items, classes, strict=True)]
+
+    def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        """Return a batch padded to its own longest item; classes (B,) where items have them."""
+        rows = [{k: v for k, v in item.items() if k != "class"} for item in items]
+        batch = dict(self.tokenizer.pad(rows, return_tensors="pt"))
+        if "class" in items[0]:
+            batch["class"] = torch.tensor([item["class"] for item in items])
+        return batch
+
+    def losses(self, net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Return the cross entropy of every item, (B,)."""
+        inputs = {k: v for k, v in batch.items() if k != "class"}
+        return nn.functional.cross_entropy(net(**inputs), batch["class"], reduction="none")
+
+    @torch.inference_mode()
+    def log_scores(self, items: Sequence[Item]) -> Tensor:
+        """Return log-probabilities of one batch, (B, C) float64 on the CPU."""
+        device = self.net.head.weight.device
+        batch = {k: v.to(device) for k, v in self.collate(items).items()}
+        logits: Tensor = self.net(**batch)
+        return logits.double().cpu().log_softmax(-1)
+
+    def predict(self, records: Sequence[Record], batch_size: int = 32) -> list[Prediction]:
+        """Return one prediction a record, in the same order, whatever the batch size."""
+        return predict.predictions(self, records, batch_size)
+
+
+def _take_pooler_off(base: Any) -> None:
+    """Remove what nothing reads: it would never get a gradient."""
+    inner = base.get_base_model() if models.is_adapted(base) else base
+    if getattr(inner, "pooler", None) is not None:
+        inner.pooler = None

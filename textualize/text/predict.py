@@ -1,0 +1,97 @@
+"""From prompts to predictions: what both text methods share once they are trained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from textualize.errors import TextualizeError
+from textualize.text.prompts import PromptReader
+from textualize.types import Prediction, Record
+
+logger = logging.getLogger(__name__)
+
+Item = dict[str, Any]
+
+
+class TextMethod(Protocol):
+    """What training and prediction ask of TextEncoder and TextLLM."""
+
+    method: str
+    net: Any
+    tokenizer: Any
+    reader: PromptReader
+    limit: int
+    truncated: int
+    notes: list[str]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of every score vector."""
+
+    def items(self, texts: Sequence[str]) -> list[Item]:
+        """Return one item of token ids a text, cut to `limit`; the cut ones are counted."""
+
+    def answered(self, items: Sequence[Item], classes: Sequence[int]) -> list[Item]:
+        """Return training items: each with its class."""
+
+    def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        """Return training items as one batch."""
+
+    def losses(self, net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss of every item of a training batch, (B,)."""
+
+    def log_scores(self, items: Sequence[Item]) -> Tensor:
+        """Return class log-probabilities of one batch, (B, C) float64 on the CPU."""
+
+
+def probabilities(
+    method: TextMethod, items: Sequence[Item], batch_size: int
+) -> NDArray[np.float64]:
+    """Return class probabilities (N, C) in the items' order; dropout is off meanwhile.
+
+    Items of like length share a batch, so little is computed for padding.
+    """
+    order = sorted(range(len(items)), key=lambda i: (len(items[i]["input_ids"]), i))
+    scores = np.zeros((len(items), len(method.labels)))
+    training = method.net.training
+    method.net.eval()
+    try:
+        for at in range(0, len(order), batch_size):
+            rows = order[at : at + batch_size]
+            batch = method.log_scores([items[i] for i in rows])
+            if not bool(torch.isfinite(batch).all()):
+                raise TextualizeError(
+                    f"{method.method} gives scores that are not finite: lower lr, or use float32"
+                )
+            scores[rows] = torch.softmax(batch, -1).numpy()
+    finally:
+        method.net.train(training)
+    return scores
+
+
+def predictions(method: TextMethod, records: Sequence[Record], batch_size: int) -> list[Prediction]:
+    """Return one prediction a record, in the same order."""
+    if not records:
+        return []
+    before = method.truncated
+    items = method.items(method.reader.texts(records))
+    cut = method.truncated - before
+    if cut:
+        logger.warning("%d of %d prompts were cut to %d tokens", cut, len(records), method.limit)
+    scores = probabilities(method, items, batch_size)
+    return [
+        Prediction(
+            record.clip.id,
+            method.method,
+            method.labels[int(row.argmax())],
+            dict(zip(method.labels, row.tolist(), strict=True)),
+        )
+        for record, row in zip(records, scores, strict=True)
+    ]

@@ -1,0 +1,157 @@
+"""Exact class probabilities of a causal model: every label's log-probability, in one forward.
+
+The prompt is read once. Behind it stands the tree of all labels' tokens, shared beginnings
+merged; a 4-D mask lets each node see the prompt, its ancestors and itself, and positions count
+depth. So one forward of N + K tokens gives what C forwards of whole sequences give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textualize.errors import TextualizeError
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTree:
+    """All answers as one tree of tokens.
+
+    Node k has token `tokens[k]`, parent `parents[k]` (-1: the prompt's end) and depth
+    `depths[k]` from 0. `steps[c]` lists answer c as (node whose output is read, next token);
+    node -1 is the prompt's last token. The last token of an answer is never a node.
+    """
+
+    tokens: tuple[int, ...]
+    parents: tuple[int, ...]
+    depths: tuple[int, ...]
+    steps: tuple[tuple[tuple[int, int], ...], ...]
+
+    def visible(self) -> Tensor:
+        """Return the (K, K) boolean matrix: row k sees column j, an ancestor or itself."""
+        seen = torch.eye(len(self.tokens), dtype=torch.bool)
+        for k, parent in enumerate(self.parents):
+            if parent >= 0:
+                seen[k] |= seen[parent]
+        return seen
+
+
+def label_tree(answers: Sequence[Sequence[int]]) -> LabelTree:
+    """Return the tree of answers, each a sequence of token ids ending in the end token.
+
+    Raises:
+        TextualizeError: two answers have the same tokens.
+
+    >>> tree = label_tree([[5, 6, 2], [5, 7, 2]])
+    >>> tree.tokens, tree.parents, tree.depths
+    ((5, 6, 7), (-1, 0, 0), (0, 1, 1))
+    >>> tree.steps[1]
+    ((-1, 5), (0, 7), (2, 2))
+    """
+    if len({tuple(a) for a in answers}) < len(answers):
+        raise TextualizeError("two labels have the same tokens under this tokenizer: rename one")
+    node_of: dict[tuple[int, ...], int] = {(): -1}
+    tokens: list[int] = []
+    parents: list[int] = []
+    depths: list[int] = []
+    steps = []
+    for answer in answers:
+        walk = []
+        for depth, token in enumerate(answer):
+            parent = node_of[tuple(answer[:depth])]
+            walk.append((parent, int(token)))
+            path = tuple(answer[: depth + 1])
+            if depth + 1 < len(answer) and path not in node_of:
+                node_of[path] = len(tokens)
+                tokens.append(int(token))
+                parents.append(parent)
+                depths.append(depth)
+        steps.append(tuple(walk))
+    return LabelTree(tuple(tokens), tuple(parents), tuple(depths), tuple(steps))
+
+
+def left_pad(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Return ids and mask, both (B, N) integers, every prompt ending in the last column."""
+    width = max(len(p) for p in prompts)
+    ids = torch.full((len(prompts), width), pad, dtype=torch.long)
+    mask = torch.zeros((len(prompts), width), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        if len(prompt):
+            ids[row, width - len(prompt) :] = torch.tensor(list(prompt))
+            mask[row, width - len(prompt) :] = 1
+    return ids, mask
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Return the position of every token, counted over the unmasked ones, (B, N)."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+@torch.inference_mode()
+def label_log_probs(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], tree: LabelTree
+) -> Tensor:
+    """Return log P(label | prompt), summed over the label's tokens, (B, C) float64.
+
+    Args:
+        model: a causal network of transformers with eager or sdpa attention.
+        tokenizer: its tokenizer; only the padding id is read, and padding is masked.
+        prompts: B sequences of token ids, none empty, without an end token.
+        tree: the C labels' tokens.
+    """
+    ids, mask = left_pad(prompts, int(tokenizer.pad_token_id))
+    b, n, k = len(prompts), ids.shape[1], len(tree.tokens)
+    depths = torch.tensor(tree.depths, dtype=torch.long)
+    allowed = torch.zeros((b, n + k, n + k), dtype=torch.bool)
+    allowed[:, :n, :n] = torch.ones((n, n), dtype=torch.bool).tril() & mask.bool()[:, None, :]
+    allowed[:, n:, :n] = mask.bool()[:, None, :]
+    allowed[:, n:, n:] = tree.visible()
+    device, dtype = model.device, model.dtype
+    bias = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
+    nodes = torch.tensor(tree.tokens, dtype=torch.long).expand(b, k)
+    place = torch.cat([positions(mask), mask.sum(1, keepdim=True) + depths], 1)
+    logits = model(
+        input_ids=torch.cat([ids, nodes], 1).to(device),
+        attention_mask=bias[:, None].to(device),
+        position_ids=place.to(device),
+        use_cache=False,
+        logits_to_keep=k + 1,
+    ).logits
+    log_p = logits[:, -(k + 1) :].float().log_softmax(-1)  # row 0: the prompt's last token
+    columns = [
+        torch.stack([log_p[:, node + 1, token] for node, token in walk]).double().sum(0)
+        for walk in tree.steps
+    ]
+    return torch.stack(columns, 1).cpu()
+
+
+@torch.inference_mode()
+def sequence_log_probs(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+) -> Tensor:
+    """Return what `label_log_probs` returns, by one whole sequence per prompt and answer, (B, C).
+
+    The slow reference the tree is checked against, here and before every training.
+    """
+    columns = []
+    for answer in answers:
+        ids, mask = left_pad([[*p, *answer] for p in prompts], int(tokenizer.pad_token_id))
+        keep = len(answer) + 1
+        logits = model(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            position_ids=positions(mask).to(model.device),
+            use_cache=False,
+            logits_to_keep=keep,
+        ).logits
+        log_p = logits[:, -keep:-1].float().log_softmax(-1).double().cpu()
+        token = torch.tensor(list(answer)).expand(len(prompts), -1)
+        columns.append(log_p.gather(2, token[..., None]).squeeze(2).sum(1))
+    return torch.stack(columns, 1)
