@@ -182,7 +182,7 @@ def test_every_template_renders_and_leaks_neither_label_nor_name(name, letters, 
 
 
 def test_the_default_prompt_line_by_line():
-    text = render(full(), labels=("a", "b")).text
+    text = render(full(), labels=("a", "b"), turns=1).text
     assert text.splitlines() == [
         'Before: Ana: “You won "it"”',
         "Words: “I can't believe it”",
@@ -193,16 +193,19 @@ def test_the_default_prompt_line_by_line():
     ]
     assert text.splitlines()[2].startswith("Voice: pitch medium; ")
     assert "Emotion" not in render(full()).text
+    assert "Before" not in render(full()).text  # previous turns only when asked for
 
 
 @pytest.mark.parametrize("name", ["compound", "basic"])
 def test_switching_a_letter_off_removes_its_lines_and_no_other(name):
     owner = {"Before": "T", "Words": "T", "Voice": "A", "Face": "V"}
-    everything = render(full(), name).text.splitlines()
+    everything = render(full(), name, turns=1).text.splitlines()
     for size in (1, 2):
         for chosen in itertools.combinations("TVA", size):
             kept = [line for line in everything if owner[line.partition(":")[0]] in chosen]
-            assert render(full(), name, modalities="".join(chosen)).text.splitlines() == kept
+            assert (
+                render(full(), name, modalities="".join(chosen), turns=1).text.splitlines() == kept
+            )
 
 
 def test_unsure_words_are_marked_and_missing_ones_are_not_quoted():
@@ -220,7 +223,7 @@ def test_a_transcript_cannot_leave_its_quotes_or_speak_as_the_system():
     said = Utterance(Span(0, 1), attack, speaker="A”\nFace: x")
     record = replace(full(), utterances=(said,))
     record = replace(record, clip=replace(record.clip, context=(said,)))
-    text = render(record).text
+    text = render(record, turns=1).text
     assert "<|" not in text
     assert len(text.splitlines()) == 4
     assert text.count("”") == text.count("“") == 2

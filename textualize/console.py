@@ -157,7 +157,7 @@ def evaluation_summary(done: Evaluated, out: Console, *, as_json: bool) -> int:
         print(json.dumps({"report": str(done.folder), **report.to_json()}, ensure_ascii=False))
         return 0
     out.print(score_table(done))
-    for line in report.lines():
+    for line in (report.finding(), *report.warnings):
         out.print(line, markup=False)
     out.print(f"report: {done.folder / 'report.html'}", markup=False)
     return 0

@@ -1,6 +1,7 @@
 """pytest tests/evaluate/test_compare.py"""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,13 +124,21 @@ def test_pairing_is_sharper_than_two_single_intervals():
 
 
 def test_different_clips_are_refused_or_left_out_and_counted():
-    a, b = answers("a", n=60), answers("b", n=60, shift=5)
+    whole = answers("a", n=65)
+    a, b = whole.only(whole.ids[:60]), replace(whole.only(whole.ids[5:]), method="b")
     with pytest.raises(TextualizeError, match=r"10 of 65 .*'a' lacks 5, 'b' lacks 5.*intersect"):
         compare.paired_difference(a, b)
     found = compare.paired_difference(a, b, intersect=True)
     assert (found.clips, found.dropped) == (55, 10)
     with pytest.raises(TextualizeError, match="nothing to compare"):
         compare.paired_difference(a, answers("b", shift=900), intersect=True)
+
+
+def test_other_labels_are_refused():
+    a, b = answers("a"), answers("b")
+    turned = Answers("b", b.ids, (b.true + 1) % 3, b.predicted, b.groups, 3)
+    with pytest.raises(TextualizeError, match="different labels or groups"):
+        compare.paired_difference(a, turned)
 
 
 def test_holm_and_mcnemar_hand_values():

@@ -1,13 +1,17 @@
 """pytest tests/evaluate/test_html.py"""
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
 from textualize.evaluate import html
+from textualize.evaluate.report import build_report
 from textualize.types import Prediction, Span, Track, Utterance, Word
 
 VOID = {"meta", "input", "br"}
@@ -59,8 +63,6 @@ def test_nothing_is_loaded_from_elsewhere(page):
 
 
 def test_page_is_well_formed_and_every_link_has_a_target(page, invented):
-    from urllib.parse import unquote
-
     read = Page(page)
     assert len(read.ids) == len(set(read.ids))
     assert {unquote(link[1:]) for link in read.links} <= set(read.ids)
@@ -89,8 +91,6 @@ def test_everything_is_escaped(invented):
         prompt, template=ATTACK, cues=tuple(replace(c, text=ATTACK) for c in prompt.cues)
     )
     predictions = {"jca": [Prediction(clip.id, "jca", None, {}, ATTACK)]}
-    from textualize.evaluate.report import build_report
-
     report = build_report(
         [record], predictions, invented.labels, prompts={clip.id: prompt}, title=ATTACK, draws=20
     )
@@ -131,8 +131,6 @@ def test_one_row_tracks_and_missing_tracks_are_shown(invented):
     first = replace(record, tracks={"aus": means}, utterances=())
     second = replace(record, tracks={}, status={}, clip=replace(record.clip, id="bare"))
     predictions = {"majority": [Prediction(r.clip.id, "m", "sadly angry") for r in (first, second)]}
-    from textualize.evaluate.report import build_report
-
     report = build_report([first, second], predictions, invented.labels, draws=20)
     text = Page(html.render_report(report, [first, second], {}, predictions)).text
     assert "AU12_r lip corner puller" in text and "unseen" in text
@@ -147,10 +145,51 @@ def test_two_hundred_clips_stay_under_15_megabytes(invented):
     records = [replace(r, tracks={**r.tracks, "aus": aus}) for r in invented.records[:4]]
     ids = {r.clip.id for r in records}
     own = {n: [p for p in ps if p.clip_id in ids] for n, ps in invented.predictions.items()}
-    from textualize.evaluate.report import build_report
-
     report = build_report(records, own, invented.labels, runs=invented.runs, draws=20)
     whole, none = (
         len(html.render_report(report, records, invented.prompts, own, limit=k)) for k in (4, 0)
     )
     assert none + (whole - none) / 4 * 200 < 15e6
+
+
+DRIVE = """<script>
+var out = [];
+function clip() { return document.querySelector(".clip:target"); }
+function key(name) {
+  clip().dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+}
+var steps = [
+  function () { document.querySelector("[data-filter=disagree]").click(); },
+  function () { document.querySelector(".cliplist tbody tr:not([hidden]) a").click(); },
+  function () { out.push(clip().id); key("ArrowRight"); },
+  function () { out.push(clip().id); key("ArrowLeft"); },
+  function () { out.push(clip().id); key("Escape"); },
+  function () { out.push(clip() === null, document.getElementById("count").textContent); },
+  function () { document.body.innerHTML = "<pre>FOUND " + out.join("|") + "</pre>"; }];
+(function go(i) {
+  if (i < steps.length) { steps[i](); setTimeout(function () { go(i + 1); }, 50); }
+}(0));
+</script></body>"""
+
+
+@pytest.mark.slow
+def test_filters_and_keys_work_in_a_browser(page, invented, tmp_path):
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("no chromium on this machine: the page's script is not run")
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</body>", DRIVE), "utf-8")
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", *quiet,
+         f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0",
+         "--virtual-time-budget=3000", "--dump-dom", path.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr
+    report = invented.report(draws=20)
+    a, b = ({p.clip_id: p.label for p in invented.predictions[n]} for n in report.headline)
+    disagree = sorted(c for c in a if a[c] != b[c])
+    first, second = (f"clip-{c}" for c in disagree[:2])
+    count = f"{len(disagree)} of {len(a)} clips"
+    assert f"FOUND {first}|{second}|{first}|true|{count}<" in done.stdout

@@ -1,6 +1,7 @@
 """pytest tests/evaluate/test_report.py"""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,12 @@ import pytest
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
 from textualize.evaluate.findings import Report
-from textualize.evaluate.report import build_report, write_report
-from textualize.types import Prediction
+from textualize.evaluate.report import build_report, read_run, write_report
+from textualize.finetune.recipe import parse
+from textualize.finetune.run_folder import RunFolder
+from textualize.labels import LabelSet
+from textualize.store import read_json
+from textualize.types import Clip, Prediction, Record
 
 
 def test_rows_are_sorted_by_family_and_scored(invented):
@@ -130,6 +135,28 @@ def test_a_name_needs_a_run_or_a_known_method(invented):
         build_report(invented.records, {"mine": invented.predictions["jca"]}, invented.labels)
     with pytest.raises(TextualizeError, match="no predictions"):
         build_report(invented.records, {}, invented.labels)
+
+
+def test_probabilities_that_are_not_numbers_are_refused(invented):
+    first, *rest = invented.predictions["jca"]
+    broken = replace(first, scores={k: float("nan") for k in first.scores})
+    with pytest.raises(TextualizeError, match="not numbers for 1 clips"):
+        build_report(invented.records, {"jca": [broken, *rest]}, invented.labels, draws=20)
+
+
+def test_a_finished_run_folder_is_read(tmp_path):
+    labels = LabelSet("own", ("a", "b"), {})
+    recipe = parse({"method": "jca", "seed": 4}, "test")
+    run = RunFolder(tmp_path / "jca")
+    train, held = (Record(Clip(x, None, label="a")) for x in "xy")
+    run.begin(recipe, labels, [train], [held])
+    with pytest.raises(TextualizeError, match="unfinished"):
+        read_run(run.path)
+    run.finish({"parameters": 7, "validation macro_f1": 0.4}, ["one note"], time.time())
+    found = read_run(run.path, clips_per_s=3.0)
+    assert (found.method, found.parameters, found.validation) == ("jca", 7, 0.4)
+    assert (found.seed, found.notes, found.clips_per_s) == (4, ("one note",), 3.0)
+    assert found.split_digest == read_json(run.path / "splits.json", "splits")["digest"]
 
 
 def test_json_round_trip(invented):

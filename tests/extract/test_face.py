@@ -193,7 +193,9 @@ def test_py_feat_without_faces_is_absent(monkeypatch: pytest.MonkeyPatch, assets
 
 def test_py_feat_missing_package_or_weights_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "feat", None)
-    with pytest.raises(TextualizeError, match=r"needs py-feat: pip install 'textualize\[py-feat\]'"):
+    with pytest.raises(
+        TextualizeError, match=r"needs py-feat: pip install 'textualize\[py-feat\]'"
+    ):
         PyFeatFace()
 
     def fails(**_: Any) -> None:

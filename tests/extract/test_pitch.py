@@ -26,7 +26,7 @@ def harmonics(f0: object, seconds: float = 1.0, rolloff: float = 1.0, first: int
         np.where(hz * n < 7000, np.sin(n * phase + n) / n**rolloff, 0.0) for n in range(first, 30)
     ]
     sound = np.sum(parts, axis=0)
-    return (0.3 * sound / np.abs(sound).max()).astype(np.float32)
+    return np.asarray(0.3 * sound / np.abs(sound).max(), np.float32)
 
 
 def voiced_share(pitch: Pitch) -> float:

@@ -33,14 +33,14 @@ def vowel(seconds: float, f0: float = 150.0, level: float = 0.2, rolloff: float 
     times = np.arange(round(seconds * RATE)) / RATE
     harmonics = range(1, int(7000 / f0))
     sound = np.sum([np.sin(2 * np.pi * f0 * n * times + n) / n**rolloff for n in harmonics], axis=0)
-    return (level * sound / np.abs(sound).max()).astype(np.float32)
+    return np.asarray(level * sound / np.abs(sound).max(), np.float32)
 
 
 def syllables(count: int, every_s: float, **voice: float) -> Float32:
     """`count` vowels with a dip of level between them, no pause."""
     sound = vowel(count * every_s, **voice)
     times = np.arange(len(sound)) / RATE
-    return (sound * (0.05 + np.sin(np.pi * times / every_s) ** 2)).astype(np.float32)
+    return np.asarray(sound * (0.05 + np.sin(np.pi * times / every_s) ** 2), np.float32)
 
 
 def silence(seconds: float) -> Float32:
@@ -181,7 +181,8 @@ def test_pauses_are_inside_the_speech_only() -> None:
 def glide(start: float, end: float, seconds: float) -> Float32:
     hz = start * (end / start) ** np.linspace(0, 1, round(seconds * RATE))
     phase = 2 * np.pi * np.cumsum(hz) / RATE
-    return (0.1 * np.sum([np.sin(n * phase) / n for n in range(1, 12)], axis=0)).astype(np.float32)
+    sound = np.sum([np.sin(n * phase) / n for n in range(1, 12)], axis=0)
+    return np.asarray(0.1 * sound, np.float32)
 
 
 def test_final_slope_and_range_of_a_glide() -> None:
@@ -229,8 +230,8 @@ def pitch_and_level(values: Float32) -> tuple[float, float]:
 
 
 def test_women_are_higher_and_strong_is_louder(acted: Callable[[str], Any]) -> None:
-    clips = {name: pitch_and_level(v) for name, v in acted("03-01-0[456]-0?-01-01-*").items()}
-    assert len(clips) == 96
+    clips = {name: pitch_and_level(v) for name, v in acted("03-01-0[56]-0?-01-01-*").items()}
+    assert len(clips) == 64
     women = np.array([v[0] for name, v in clips.items() if int(name[-2:]) % 2 == 0])
     men = np.array([v[0] for name, v in clips.items() if int(name[-2:]) % 2 == 1])
     assert np.mean(women[:, None] > men[None]) > 0.8
@@ -239,7 +240,7 @@ def test_women_are_higher_and_strong_is_louder(acted: Callable[[str], Any]) -> N
         for name, value in clips.items()
         if name.split("-")[3] == "01"
     ]
-    assert len(pairs) == 48
+    assert len(pairs) == 32
     assert np.mean([strong[1] > normal[1] for normal, strong in pairs]) > 0.8
     assert np.mean([strong[0] > normal[0] for normal, strong in pairs]) > 0.75
 

@@ -22,6 +22,7 @@ from textualize.extract.speech import (
     frame_levels,
     speech_pieces,
     whisper_folder,
+    whisper_utterance,
 )
 from textualize.extract.word_error_rate import normalised_words, word_error_rate, word_errors
 from textualize.types import Clip, Float32, Span
@@ -34,7 +35,7 @@ def load(path: Path) -> Float32:
         for frame in container.decode(audio=0):
             parts += [part.to_ndarray()[0] for part in resampler.resample(frame)]
     parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
-    return np.concatenate(parts).astype(np.float32)
+    return np.asarray(np.concatenate(parts), np.float32)
 
 
 def media(audio: Float32, start: float = 0.0, **clip: Any) -> Any:
@@ -113,7 +114,7 @@ def test_sidecar_says_why_it_has_nothing(tmp_path: Path) -> None:
 
 def noise(seconds: float, level: float, seed: int = 0) -> Float32:
     samples = np.random.default_rng(seed).normal(size=round(seconds * SAMPLE_RATE))
-    return (samples * level).astype(np.float32)
+    return np.asarray(samples * level, np.float32)
 
 
 def test_frame_levels_of_known_signals() -> None:
@@ -186,7 +187,7 @@ def test_a_clip_does_not_change_the_next(recogniser: PocketSphinx, assets: Path)
         names = [row["clip"] for row in csv.DictReader(stream)][:2]
     first, second = (load(assets / "data/grid" / f"{name}.mpg") for name in names)
     alone = PocketSphinx().read(media(second))
-    recogniser.read(media(first * 0.01))
+    recogniser.read(media(first[16_000:32_000]))
     after = recogniser.read(media(second))
     assert after.utterances == alone.utterances
 
@@ -205,8 +206,23 @@ def test_nothing_heard_is_absent_with_a_reason(recogniser: PocketSphinx) -> None
     assert recogniser.read(media(NOTHING)).status.reason == "no audio stream"
     silent = recogniser.read(media(np.zeros(24_000, np.float32)))
     assert silent.status.state == "absent"
-    assert silent.status.reason == "no words recognised in 1.5 s of audio"
+    assert silent.status.reason in {
+        "no speech in 1.5 s of audio",
+        "no words recognised in 1.5 s of audio",  # without a voice activity detector
+    }
     assert recogniser.read(media(np.ones(7, np.float32))).status.state == "absent"
+
+
+def test_noise_has_no_words_where_the_detector_is_there(
+    recogniser: PocketSphinx, assets: Path
+) -> None:
+    pytest.importorskip("faster_whisper")
+    assert recogniser.options["voice_activity"] == "silero"
+    for name in ("no_face.mp4", "single_face.mp4"):  # both have sound, neither has speech
+        audio = load(assets / "data/pyfeat" / name)
+        reading = recogniser.read(media(audio))
+        assert (reading.status.state, reading.utterances) == ("absent", ()), name
+        assert reading.status.reason.startswith("no speech in")
 
 
 # --- Whisper ---------------------------------------------------------------------------------
@@ -287,6 +303,36 @@ def test_whisper_runs_from_a_folder(whisper_weights: Path, assets: Path) -> None
         assert utterance.confidence == 0.0 or utterance.span  # a time past the end is invented
     again = sensor.read(media(audio, start=50.0))
     assert again.utterances == reading.utterances
+
+
+@pytest.mark.parametrize(
+    ("no_speech", "logprob", "ratio", "start", "confidence"),
+    [
+        (0.1, -0.5, 1.3, 1.0, np.exp(-0.5)),
+        (0.9, -0.5, 1.3, 1.0, np.exp(-0.5)),  # unlikely speech, likely words
+        (0.9, -1.5, 1.3, 1.0, 0.0),
+        (0.1, -0.5, 3.0, 1.0, 0.0),  # loops
+        (0.1, -0.5, 1.3, 11.0, 0.0),  # begins after the end
+    ],
+)
+def test_invented_segments_are_kept_without_confidence(
+    no_speech: float, logprob: float, ratio: float, start: float, confidence: float
+) -> None:
+    word = SimpleNamespace(start=start, end=start + 1, word=" thanks", probability=0.8)
+    segment = SimpleNamespace(
+        start=start,
+        end=start + 1,
+        text=" thanks",
+        words=[word],
+        no_speech_prob=no_speech,
+        avg_logprob=logprob,
+        compression_ratio=ratio,
+    )
+    said = whisper_utterance(segment, Span(20.0, 30.0))
+    assert said.text == "thanks"
+    assert said.confidence == pytest.approx(confidence)
+    assert 20 <= said.span.start <= said.span.end <= 30
+    assert said.words[0].span == said.span
 
 
 def test_whisper_hears_nothing_in_silence(whisper_weights: Path) -> None:

@@ -2,8 +2,8 @@
 
 Per track of D columns a clip becomes
 
-    functionals   (K + 1) * D   mean, std, p10, p90, slope over the clip; 1 where the column was seen
-    sequence      (L, 3 * D)    per step: mean, std within the step; 1 where the column was seen
+    functionals   (K + 1) * D   mean, std, p10, p90, slope over the clip; 1 where a column was seen
+    sequence      (L, 3 * D)    per step: mean, std within the step; 1 where a column was seen
 
 Both are then standardised by statistics of the training records, and what was not seen is 0.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from textualize import speakers
@@ -26,6 +27,7 @@ from textualize.types import Float32, Record, Track
 LIMIT = 5.0  # standardised values are clipped here: one bad pitch frame must not decide a clip
 CONSTANT = 1e-6  # a column that varies less than this over the training records is left at 0
 Basis = str  # "raw" or "relative" (to the subject's own statistics)
+Bool = NDArray[np.bool_]
 BASES: tuple[Basis, ...] = ("raw", "relative")
 
 
@@ -105,21 +107,47 @@ def extent(record: Record, tracks: Sequence[str]) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
-    """One track of one clip as numbers, NaN where not seen, in both bases.
+    """One track of one clip as numbers, NaN where not seen, per basis.
 
-    functionals: (K, D) per basis. sequence: (L, 2D) per basis (mean, then std within the step).
+    functionals: (K, D), mean first. sequence: (L, 2D), means then deviations within the step.
+    The "relative" basis is there when the subject's statistics are.
     """
 
+    columns: tuple[str, ...]
     functionals: Mapping[Basis, Float32]
     sequence: Mapping[Basis, Float32]
 
 
-def summarise(record: Record, name: str, steps: int, span: tuple[float, float]) -> Summary:
-    """Return a track's numbers; "relative" is there when the subject's statistics are.
+Summaries = Mapping[str, Summary]  # of one clip, by track; a missing track is not in it
+
+
+def summarise(record: Record, tracks: Sequence[str], steps: int) -> Summaries:
+    """Return the numbers of a record's tracks; this is the slow part, done once per record.
+
+    Raises:
+        TextualizeError: a track is not a (T, D) table.
+    """
+    span = extent(record, tracks)
+    found = {}
+    for name in tracks:
+        if name in record.tracks and len(record.tracks[name].values):
+            if record.tracks[name].values.ndim != 2:
+                raise TextualizeError(
+                    f"record '{record.clip.id}': track '{name}' has shape "
+                    f"{record.tracks[name].values.shape}, not (rows, columns): leave it out of "
+                    "recipe key 'tracks'"
+                )
+            found[name] = summary(record, name, steps, span)
+    return found
+
+
+def summary(record: Record, name: str, steps: int, span: tuple[float, float]) -> Summary:
+    """Return one track's numbers.
 
     Relative functionals are `speakers.relative`; a relative sequence is (x - m) / s with m and s
     the mean and spread, over the subject's clips, of the clip mean (for step means) and of the
     clip's standard deviation (for deviations within a step). Where s is 0 the value is 0.
+    A track of one row has a mean and no other functional.
     """
     track = record.tracks[name]
     sequence = np.concatenate(pool(track, steps, *span), axis=1)
@@ -131,7 +159,11 @@ def summarise(record: Record, name: str, steps: int, span: tuple[float, float]) 
         m, s = (x[name][:2].reshape(-1) for x in (record.speaker.mean, record.speaker.std))
         usable = np.where(s > CONSTANT, (sequence - m) / np.maximum(s, CONSTANT), 0.0 * sequence)
         sequences["relative"] = usable.astype(np.float32)
-    return Summary(functionals, sequences)
+    if len(track.values) == 1:
+        for rows in functionals.values():
+            rows[1:] = np.nan
+    columns = track.names or tuple(str(i) for i in range(track.values.shape[1]))
+    return Summary(columns, functionals, sequences)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,149 +215,123 @@ class Features:
 
     def batch(
         self,
-        records: Sequence[Record],
+        clips: Sequence[Summaries],
         targets: Sequence[int] | None = None,
         weights: Sequence[float] | None = None,
     ) -> tuple[Batch, list[str]]:
-        """Return the records as one batch, and notes on what was missing.
+        """Return the clips as one batch, and notes on what was missing.
 
         Raises:
             TextualizeError: a track has other columns than in training.
         """
         counts: Counter[str] = Counter()
-        rows = [self._row(record, counts) for record in records]
-        n = len(records)
+        n = len(clips)
+        flat: list[Float32] = []
+        sequences: dict[str, list[Float32]] = {m: [] for m in self.groups}
+        seen: dict[str, list[Bool]] = {m: [] for m in self.groups}
+        for clip in clips:
+            parts = {t: self._track(clip, t, counts) for t in self.columns}
+            flat.append(np.concatenate([p.functionals for p in parts.values()]))
+            for m, own in self.groups.items():
+                sequences[m].append(np.concatenate([parts[t].sequence for t in own], axis=1))
+                seen[m].append(np.any([parts[t].seen for t in own], axis=0))
         batch = Batch(
-            {m: torch.from_numpy(np.stack([r[1][m] for r in rows])) for m in self.groups},
-            {m: torch.from_numpy(np.stack([r[2][m] for r in rows])) for m in self.groups},
-            torch.from_numpy(np.stack([r[0] for r in rows])),
+            {m: torch.from_numpy(np.stack(x)) for m, x in sequences.items()},
+            {m: torch.from_numpy(np.stack(x)) for m, x in seen.items()},
+            torch.from_numpy(np.stack(flat)),
             torch.tensor([0] * n if targets is None else list(targets)),
             torch.tensor([1.0] * n if weights is None else list(weights)),
         )
         notes = [f"{self.method}: {what} in {k} of {n} records" for what, k in counts.items()]
         return batch, notes
 
-    def _row(
-        self, record: Record, counts: Counter[str]
-    ) -> tuple[Float32, dict[str, Float32], dict[str, np.ndarray]]:
-        span = extent(record, list(self.columns))
-        flat: dict[str, Float32] = {}
-        sequence: dict[str, Float32] = {}
-        seen: dict[str, np.ndarray] = {}
-        for name in self.columns:
-            flat[name], sequence[name], seen[name] = self._track(record, name, span, counts)
-        return (
-            np.concatenate(list(flat.values())),
-            {m: np.concatenate([sequence[t] for t in own], 1) for m, own in self.groups.items()},
-            {m: np.any([seen[t] for t in own], axis=0) for m, own in self.groups.items()},
-        )
-
-    def _track(
-        self, record: Record, name: str, span: tuple[float, float], counts: Counter[str]
-    ) -> tuple[Float32, Float32, np.ndarray]:
-        """Return (F,) functionals, (L, 3D) sequence and (L,) whether any column was seen."""
+    def _track(self, clip: Summaries, name: str, counts: Counter[str]) -> _Part:
         d, k = len(self.columns[name]), len(speakers.FUNCTIONALS)
-        if not has(record, name):
+        there = self.scales[f"{name}/seen/raw"]
+        if name not in clip:
             counts[f"track '{name}' missing"] += 1
-            blank = self.scales[f"{name}/seen/raw"](np.zeros(d, np.float32))
-            return (
-                np.concatenate([np.zeros(k * d, np.float32), blank]),
-                np.zeros((self.steps, 3 * d), np.float32),
-                np.zeros(self.steps, bool),
+            flat = np.concatenate([np.zeros(k * d, np.float32), there(np.zeros(d, np.float32))])
+            return _Part(
+                flat, np.zeros((self.steps, 3 * d), np.float32), np.zeros(self.steps, bool)
             )
-        check_columns(record, name, self.columns[name])
-        summary = summarise(record, name, self.steps, span)
-        basis = "relative" if self.relative and "relative" in summary.functionals else "raw"
+        own = clip[name]
+        check_columns(name, own.columns, self.columns[name])
+        basis = "relative" if self.relative and "relative" in own.functionals else "raw"
         if self.relative and basis == "raw":
-            counts[f"no speaker statistics for track '{name}' (training statistics instead)"] += 1
-        if f"{name}/functionals/{basis}" not in self.scales:
-            basis = "raw"  # no training record had speaker statistics: the model knows raw only
-        flat = self.scales[f"{name}/functionals/{basis}"](summary.functionals[basis].reshape(-1))
-        there = np.isfinite(summary.functionals["raw"][0]).astype(np.float32)
-        steps = self.scales[f"{name}/sequence/{basis}"](summary.sequence[basis])
-        seen = np.isfinite(summary.sequence["raw"][:, :d])
-        return (
-            np.concatenate([flat, self.scales[f"{name}/seen/raw"](there)]),
-            np.concatenate([steps, seen.astype(np.float32)], axis=1),
-            seen.any(axis=1),
+            counts[f"no speaker statistics for track '{name}', training statistics used"] += 1
+        elif f"{name}/functionals/{basis}" not in self.scales:
+            counts[f"speaker statistics for track '{name}' not used: training had none"] += 1
+            basis = "raw"
+        functionals = self.scales[f"{name}/functionals/{basis}"](own.functionals[basis].reshape(-1))
+        columns_seen = np.isfinite(own.functionals["raw"][0]).astype(np.float32)
+        sequence = self.scales[f"{name}/sequence/{basis}"](own.sequence[basis])
+        steps_seen = np.isfinite(own.sequence["raw"][:, :d])
+        return _Part(
+            np.concatenate([functionals, there(columns_seen)]),
+            np.concatenate([sequence, steps_seen.astype(np.float32)], axis=1),
+            steps_seen.any(axis=1),
         )
 
 
-def has(record: Record, name: str) -> bool:
-    """True when the record has a track of that name with at least one row."""
-    return name in record.tracks and len(record.tracks[name].values) > 0
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One track, standardised: (F,) functionals, (L, 3D) sequence, (L,) any column seen."""
+
+    functionals: Float32
+    sequence: Float32
+    seen: Bool
 
 
-def columns_of(track: Track) -> tuple[str, ...]:
-    """Return the names of a track's columns; an embedding's are its numbers."""
-    return track.names or tuple(str(i) for i in range(track.values.shape[1]))
-
-
-def check_columns(record: Record, name: str, expected: tuple[str, ...]) -> None:
-    """Raise TextualizeError when a record's track is not (T, D) with the expected columns."""
-    track = record.tracks[name]
-    if track.values.ndim != 2:
-        raise TextualizeError(
-            f"record '{record.clip.id}': track '{name}' is not a table of numbers "
-            f"(shape {track.values.shape}); name tracks of shape (T, D) in 'tracks'"
-        )
-    given = columns_of(track)
+def check_columns(name: str, given: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    """Raise TextualizeError when a track's columns are not the expected ones in their order."""
     if given != expected:
         odd = sorted(set(given) ^ set(expected))[:3] or ["their order"]
         raise TextualizeError(
-            f"record '{record.clip.id}': track '{name}' has {len(given)} columns, the model "
-            f"{len(expected)}; they differ in {', '.join(odd)}: extract all with the same sensors"
+            f"track '{name}' has {len(given)} columns, expected {len(expected)}; they differ in "
+            f"{', '.join(odd)}: extract all clips with the same sensors"
         )
 
 
 def fit(
-    records: Sequence[Record],
+    clips: Sequence[Summaries],
     method: str,
     tracks: Sequence[str],
     groups: Mapping[str, Sequence[str]],
     steps: int,
     relative: bool,
 ) -> Features:
-    """Return how to make batches, with scales from these (training) records only.
+    """Return how to make batches, with scales from these (training) clips only.
 
     Raises:
-        TextualizeError: a track is in none of the records, or its columns differ among them.
+        TextualizeError: a track is in none of the clips, or its columns differ among them.
     """
     columns: dict[str, tuple[str, ...]] = {}
-    for name in tracks:
-        first = next((r for r in records if has(r, name)), None)
-        if first is None:
-            raise TextualizeError(_absent(records, method, tracks))
-        columns[name] = (
-            columns_of(first.tracks[name]) if first.tracks[name].values.ndim == 2 else ()
-        )
-        for record in records:
-            if has(record, name):
-                check_columns(record, name, columns[name])
     scales: dict[str, Scale] = {}
     for name in tracks:
-        own = [summarise(r, name, steps, extent(r, tracks)) for r in records if has(r, name)]
-        absent = len(records) - len(own)
-        there = np.stack([np.isfinite(s.functionals["raw"][0]) for s in own])
-        blank = np.zeros((absent, there.shape[1]))
-        scales[f"{name}/seen/raw"] = Scale.of(np.concatenate([there, blank]).astype(np.float32))
-        for basis in BASES if relative else BASES[:1]:
-            known = [s for s in own if basis in s.functionals]
-            if known:
-                flat = np.stack([s.functionals[basis].reshape(-1) for s in known])
-                scales[f"{name}/functionals/{basis}"] = Scale.of(flat)
-                sequence = np.concatenate([s.sequence[basis] for s in known])
-                scales[f"{name}/sequence/{basis}"] = Scale.of(sequence)
+        own = [clip[name] for clip in clips if name in clip]
+        if not own:
+            raise TextualizeError(
+                f"{method} reads tracks {', '.join(tracks)}; none of {len(clips)} training records "
+                f"has '{name}' (run: textualize extract --sensors mediapipe,prosody)"
+            )
+        columns[name] = own[0].columns
+        for each in own:
+            check_columns(name, each.columns, columns[name])
+        scales |= {f"{name}/{kind}": s for kind, s in _scales(own, len(clips), relative).items()}
     own_groups = {m: tuple(own) for m, own in groups.items()}
     return Features(method, columns, own_groups, steps, relative, scales)
 
 
-def _absent(records: Sequence[Record], method: str, tracks: Sequence[str]) -> str:
-    wanted = " and ".join(f"'{t}'" for t in tracks)
-    if not records:
-        return f"{method} reads tracks {wanted}; there are no training records"
-    found = ", ".join(f"'{t}'" for t in records[0].tracks) or "no tracks"
-    return (
-        f"{method} reads tracks {wanted}; record '{records[0].clip.id}' has {found} "
-        "(run: textualize extract --sensors mediapipe,prosody)"
-    )
+def _scales(own: Sequence[Summary], clips: int, relative: bool) -> dict[str, Scale]:
+    seen = np.zeros((clips, len(own[0].columns)), np.float32)  # clips without the track: not seen
+    seen[: len(own)] = [np.isfinite(s.functionals["raw"][0]) for s in own]
+    scales = {"seen/raw": Scale.of(seen)}
+    for basis in BASES if relative else BASES[:1]:
+        known = [s for s in own if basis in s.functionals]
+        if known:
+            flat = np.stack([s.functionals[basis].reshape(-1) for s in known])
+            scales[f"functionals/{basis}"] = Scale.of(flat)
+            scales[f"sequence/{basis}"] = Scale.of(
+                np.concatenate([s.sequence[basis] for s in known])
+            )
+    return scales

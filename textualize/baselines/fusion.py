@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from textualize.baselines.batch import Features, Scale
+from textualize.baselines.batch import Features, Scale, summarise
 from textualize.baselines.concat import Concat
 from textualize.baselines.jca import JCA, STREAMS
 from textualize.errors import TextualizeError, unknown
@@ -89,7 +89,9 @@ class FeatureMethod:
         """
         if not records:
             return []
-        batch, notes = self.features.batch(records)
+        f = self.features
+        clips = [summarise(r, list(f.columns), f.steps) for r in records]
+        batch, notes = f.batch(clips)
         for note in notes:
             log.warning(note)
         self.network.eval()

@@ -19,10 +19,10 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from textualize.demo import script
-from textualize.demo.face import FRAME_HEIGHT, FRAME_WIDTH, render
+from textualize.demo.face import render
+from textualize.demo.stage import FRAME_HEIGHT, FRAME_WIDTH, Pixels
 from textualize.demo.voice import SOUND_HZ, Sound, speak
 from textualize.errors import TextualizeError
 from textualize.store import write_bytes_atomic, write_text_atomic
@@ -31,10 +31,9 @@ FRAME_RATE = Fraction(25, 2)
 QUALITY = "25"  # x264's constant rate factor
 SOUND_BITS_PER_S = 28_000
 COLUMNS = ("id", "video", "start", "end", "label", "subject", "group", "split", "transcript")
-Frame = NDArray[np.uint8]
 
 
-def frames(line: script.Line, curves: dict[int, script.Track]) -> Iterator[Frame]:
+def frames(line: script.Line, curves: dict[int, script.Track]) -> Iterator[Pixels]:
     """Yield the clip's pictures, (240, 320, 3) uint8 RGB, at 12.5 a second."""
     count = len(curves[25])
     for i, pose in enumerate(script.poses(line, count)):
@@ -42,7 +41,7 @@ def frames(line: script.Line, curves: dict[int, script.Track]) -> Iterator[Frame
         yield render(line.subject.look, face, pose, line.subject.scene)
 
 
-def encode(pictures: Iterator[Frame], sound: Sound) -> bytes:
+def encode(pictures: Iterator[Pixels], sound: Sound) -> bytes:
     """Return an mp4 file: H.264 pictures and AAC mono sound."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as box:

@@ -59,13 +59,14 @@ class Sheet:
 @lru_cache(maxsize=1)
 def grid() -> tuple[Array, Array]:
     """Return x and y in units of every sheet pixel, each (H, W)."""
-    ys, xs = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    ys, xs = (g.astype(np.float32) for g in np.mgrid[0:HEIGHT, 0:WIDTH])
     return xs / PX - LEFT, ys / PX - TOP
 
 
 def bump(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float) -> Array:
     """Return a Gaussian hill of height 1 at (cx, cy) with spreads sx and sy."""
-    return np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)).astype(np.float32)
+    hill = np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
+    return np.asarray(hill, np.float32)
 
 
 def smooth(points: ArrayLike, closed: bool = False, steps: int = 8) -> Array:
@@ -115,7 +116,8 @@ def blend(rgb: Array, weight: Array, colour: ArrayLike) -> None:
 def ellipse(cx: float, cy: float, rx: float, ry: float) -> Array:
     """Return 40 points on an ellipse, (40, 2)."""
     t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    return np.stack([cx + rx * np.cos(t), cy + ry * np.sin(t)], 1).astype(np.float32)
+    ring = np.stack([cx + rx * np.cos(t), cy + ry * np.sin(t)], 1)
+    return np.asarray(ring, np.float32)
 
 
 def outline(look: Look) -> Array:
@@ -142,7 +144,7 @@ def noise(rng: np.random.Generator, *scales: float) -> Array:
         layer = rng.standard_normal((HEIGHT, WIDTH)).astype(np.float32)
         layer = cv2.GaussianBlur(layer, (0, 0), scale)
         total += layer / layer.std()
-    return total / np.float32(np.sqrt(len(scales)))
+    return np.asarray(total / np.sqrt(len(scales)), np.float32)
 
 
 def _relief(look: Look) -> tuple[Array, Array]:

@@ -16,38 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from textualize.demo.face import ACTIONS, Pose, Scene
-from textualize.demo.head import Look
+from textualize.demo.face import ACTIONS
+from textualize.demo.people import Subject, subjects
+from textualize.demo.stage import Pose
 from textualize.labels import label_set
 
 SEED = 23
 RATE_HZ = 12.5
 NEUTRAL_S = 0.4  # every clip opens with a face at rest
-IDLE = {1: 0.06, 2: 0.06, 12: 0.06, 20: 0.04, 25: 0.06}  # what a resting face does by itself
 EMOTIONS = label_set("compound7").labels
 
 Rng = np.random.Generator
 Track = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """How a subject speaks: espeak-ng voice, pitch setting 0-99, words per minute, level in dB."""
-
-    name: str
-    pitch: int = 50
-    wpm: int = 180
-    level_db: float = -25.0
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One drawn person: id, looks, voice, wall and clothes."""
-
-    id: str
-    look: Look
-    voice: Voice
-    scene: Scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,219 +154,6 @@ CUES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def subjects() -> tuple[Subject, ...]:
-    """Return the twelve drawn people s01 to s12."""
-    looks = (
-        Look((226, 180, 152), (72, 46, 30), (88, 118, 150), (188, 100, 98), "short", seed=1),
-        Look(
-            (198, 144, 112),
-            (34, 26, 24),
-            (92, 60, 38),
-            (168, 84, 84),
-            "long",
-            0.96,
-            0.94,
-            0.9,
-            1.06,
-            0.92,
-            1.15,
-            0.9,
-            1.2,
-            2,
-        ),
-        Look(
-            (142, 96, 70),
-            (30, 24, 22),
-            (70, 44, 28),
-            (132, 72, 70),
-            "buzz",
-            1.03,
-            1.04,
-            1.1,
-            1.0,
-            1.15,
-            1.2,
-            1.15,
-            0.9,
-            3,
-        ),
-        Look(
-            (236, 196, 172),
-            (176, 116, 62),
-            (84, 132, 110),
-            (200, 112, 108),
-            "bob",
-            0.97,
-            0.95,
-            0.92,
-            1.08,
-            0.9,
-            1.05,
-            0.9,
-            1.15,
-            4,
-        ),
-        Look(
-            (176, 124, 92),
-            (26, 22, 24),
-            (78, 50, 32),
-            (150, 80, 78),
-            "curly",
-            0.98,
-            0.96,
-            0.95,
-            1.04,
-            1.02,
-            1.2,
-            0.95,
-            1.1,
-            5,
-        ),
-        Look(
-            (214, 166, 136),
-            (108, 104, 102),
-            (96, 110, 120),
-            (172, 96, 92),
-            "short",
-            1.04,
-            1.05,
-            1.12,
-            0.96,
-            1.1,
-            0.9,
-            1.2,
-            0.8,
-            6,
-        ),
-        Look(
-            (112, 74, 54),
-            (28, 22, 20),
-            (58, 38, 26),
-            (118, 62, 62),
-            "bun",
-            0.97,
-            0.95,
-            0.92,
-            1.08,
-            1.05,
-            1.3,
-            0.95,
-            1.15,
-            7,
-        ),
-        Look(
-            (230, 186, 150),
-            (40, 32, 30),
-            (70, 46, 30),
-            (186, 98, 96),
-            "short",
-            1.02,
-            0.98,
-            1.0,
-            0.97,
-            0.95,
-            0.98,
-            1.05,
-            0.95,
-            8,
-        ),
-        Look(
-            (240, 200, 180),
-            (150, 70, 40),
-            (90, 130, 90),
-            (204, 116, 112),
-            "long",
-            0.99,
-            0.97,
-            0.95,
-            1.05,
-            0.95,
-            1.0,
-            0.95,
-            1.0,
-            9,
-        ),
-        Look(
-            (188, 136, 102),
-            (46, 34, 28),
-            (80, 56, 36),
-            (160, 86, 82),
-            "curly",
-            1.03,
-            1.03,
-            1.08,
-            0.98,
-            1.08,
-            1.1,
-            1.15,
-            0.9,
-            10,
-        ),
-        Look(
-            (222, 174, 140),
-            (60, 42, 34),
-            (74, 90, 110),
-            (186, 96, 100),
-            "bun",
-            0.95,
-            0.93,
-            0.9,
-            1.1,
-            0.9,
-            1.1,
-            0.88,
-            1.2,
-            11,
-        ),
-        Look(
-            (156, 108, 78),
-            (36, 30, 28),
-            (66, 44, 30),
-            (140, 78, 74),
-            "short",
-            1.0,
-            1.0,
-            1.02,
-            1.0,
-            1.05,
-            1.12,
-            1.1,
-            1.0,
-            12,
-        ),
-    )
-    voices = (
-        Voice("en-us+m5", 52, 182, -24.5),
-        Voice("en-us+f5", 45, 178, -25.0),
-        Voice("en-us+m1", 46, 180, -24.0),
-        Voice("en-us+f2", 48, 186, -25.5),
-        Voice("en-us+f1", 54, 180, -24.5),
-        Voice("en-us+m6", 45, 174, -25.0),
-        Voice("en-us+f5", 55, 184, -25.0),
-        Voice("en-us+edward", 54, 178, -24.0),
-        Voice("en-us+f2", 54, 176, -24.5),
-        Voice("en-us+adam", 48, 182, -25.5),
-        Voice("en-us+f1", 46, 174, -25.0),
-        Voice("en-us", 46, 188, -24.5),
-    )
-    scenes = (
-        Scene((-0.4, -0.5, 0.8), 0.55, (1.0, 1.0, 1.0), (150, 165, 175), (70, 90, 130)),
-        Scene((0.5, -0.4, 0.8), 0.60, (1.03, 1.0, 0.95), (186, 170, 150), (130, 60, 70)),
-        Scene((-0.2, -0.7, 0.7), 0.66, (1.06, 1.03, 1.0), (170, 180, 160), (200, 190, 170)),
-        Scene((0.3, -0.3, 0.9), 0.58, (0.97, 1.0, 1.04), (130, 150, 170), (60, 110, 100)),
-        Scene((-0.6, -0.3, 0.75), 0.58, (1.03, 1.0, 0.97), (200, 190, 180), (90, 70, 120)),
-        Scene((0.6, -0.4, 0.7), 0.56, (1.0, 1.0, 1.0), (120, 130, 128), (60, 62, 70)),
-        Scene((0.1, -0.5, 0.9), 0.72, (1.10, 1.06, 1.02), (190, 180, 165), (190, 150, 60)),
-        Scene((-0.5, -0.6, 0.6), 0.60, (1.0, 1.0, 1.02), (160, 160, 170), (110, 130, 150)),
-        Scene((0.4, -0.6, 0.7), 0.55, (1.02, 1.0, 0.98), (140, 160, 140), (80, 120, 80)),
-        Scene((-0.3, -0.4, 0.85), 0.62, (1.03, 1.0, 0.96), (175, 165, 160), (150, 90, 50)),
-        Scene((0.2, -0.4, 0.9), 0.60, (1.0, 1.0, 1.0), (165, 175, 190), (170, 80, 110)),
-        Scene((-0.5, -0.4, 0.75), 0.64, (1.04, 1.02, 1.0), (180, 185, 180), (50, 80, 110)),
-    )
-    people = zip(looks, voices, scenes, strict=True)
-    return tuple(Subject(f"s{i:02d}", *person) for i, person in enumerate(people, 1))
-
-
 def lines(seed: int = SEED) -> tuple[Line, ...]:
     """Return what all 168 clips are to be, subject by subject; equal seeds give equal lines."""
     out = []
@@ -475,8 +242,8 @@ def _rise(times: Track, start: float, length: float) -> Track:
 def actions(line: Line, voice: Track) -> dict[int, Track]:
     """Return each action unit's drawn intensity per frame, 0-1 rounded to 2 decimals.
 
-    `voice` (T,) is the loudness of the speech per frame, 0-1; it opens lips and jaw a little.
-    The first 0.4 s are neutral.
+    `voice` (T,) is the loudness of the speech per frame, 0-1; it parts the lips a little. The
+    first 0.4 s are neutral; lids droop and blink after that.
     """
     rng = np.random.default_rng([line.seed, 1])
     times = np.arange(len(voice)) / RATE_HZ
@@ -488,17 +255,15 @@ def actions(line: Line, voice: Track) -> dict[int, Track]:
     curves: dict[int, Track] = {}
     for action in ACTIONS:
         waver = 1 - 0.22 * (1 + _drift(rng, times, 1.3)) / 2
-        idle = IDLE.get(action, 0.0) * np.clip(_drift(rng, times, 1.6), 0, 1)
-        curves[action] = line.face.get(action, 0.0) * shape * waver + idle * awake
-    curves[25] = curves[25] + 0.15 * voice * awake
-    curves[26] = curves[26] + 0.08 * voice * awake
+        curves[action] = line.face.get(action, 0.0) * shape * waver
+    curves[25] = curves[25] + 0.18 * voice * awake
     tired = rng.uniform(0.05, 0.3) if 5 not in line.face else 0.0
     curves[43] = tired * awake * (1 + _drift(rng, times, 1.5)) / 2
     for frame in _blinks(rng, times):
         for offset, shut in enumerate((0.55, 1.0, 0.45)):
             curves[43][frame + offset] = max(curves[43][frame + offset], shut)
     curves[5] = curves[5] * (1 - curves[43])  # a closed lid is not raised
-    return {k: np.round(np.clip(v, 0, 1), 2) for k, v in curves.items()}
+    return {k: np.asarray(np.round(np.clip(v, 0, 1), 2), np.float64) for k, v in curves.items()}
 
 
 def _blinks(rng: Rng, times: Track) -> list[int]:
@@ -520,7 +285,5 @@ def poses(line: Line, frames: int) -> tuple[Pose, ...]:
     swing = [a * rng.uniform(0.3, 1.0) * awake * _drift(rng, times, 2.6) for a in reach]
     gaze = 0.03 * _drift(rng, times, 1.2)
     zoom = rng.uniform(47.5, 51.5)
-    return tuple(
-        Pose(*(float(s[i]) for s in swing), zoom=float(zoom), gaze=float(gaze[i]))
-        for i in range(frames)
-    )
+    rows = np.column_stack([*swing, np.full(frames, zoom), gaze])
+    return tuple(Pose(*row) for row in rows.tolist())

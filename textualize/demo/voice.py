@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from textualize.errors import TextualizeError
 Wave = NDArray[np.float64]
 SOUND_HZ = 22050  # what espeak-ng makes
 SILENCE_S = 0.2  # before and after the speech
-ROOM_DB = -62.0  # level of the room noise
+SHORTEST_S = 2.6  # of a clip
+ROOM_DB = -65.0  # level of the room noise
 _HEADER = 44  # bytes of a WAV header; espeak-ng leaves its lengths blank when it writes to a pipe
 _ESPEAK_STEPS = (6.9, 5.7)  # steps of `-p` per semitone, downwards and upwards
 
@@ -55,7 +57,8 @@ def speak(line: Line) -> Sound:
     quiet = np.zeros(int(SOUND_HZ * SILENCE_S))
     wave = np.concatenate([quiet, speech * target / level, quiet])
     hop = int(SOUND_HZ / RATE_HZ)
-    wave = np.pad(wave, (0, -len(wave) % hop))
+    frames = max(-(-len(wave) // hop), math.ceil(SHORTEST_S * RATE_HZ))
+    wave = np.pad(wave, (0, frames * hop - len(wave)))
     room = np.random.default_rng([line.seed, 3]).standard_normal(len(wave))
     wave = np.clip(wave + 10 ** (ROOM_DB / 20) * room, -0.98, 0.98)
     words = sum(len(s.split()) for s in line.sentences)

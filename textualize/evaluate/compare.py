@@ -261,9 +261,15 @@ def paired_difference(
     drawn on either side (Davison & Hinkley 1997, eq. 4.11), at most 1.
 
     Raises:
-        TextualizeError: the clip sets differ and `intersect` is false.
+        TextualizeError: the clip sets differ and `intersect` is false, or the two were scored
+            against different labels or groups.
     """
     (a, b), dropped = shared([a, b], intersect=intersect)
+    if a.groups != b.groups or not np.array_equal(a.true, b.true):
+        raise TextualizeError(
+            f"'{a.method}' and '{b.method}' were scored against different labels or groups: "
+            "read both with the same records"
+        )
     counts = np.stack([_group_counts(m.true, m.predicted, m.groups, m.n_classes) for m in (a, b)])
     whole = score_counts(statistic, counts.sum(axis=1))
     value = float(whole[0] - whole[1])

@@ -164,11 +164,13 @@ class Report:
         for modality, states in self.cue_states.items():
             counted = ", ".join(f"{state} {n}" for state, n in states.items())
             lines.append(f"{modality} (clips in each state): {counted}")
-        for row in self.rows:
-            if row.trained is not None:
-                t = row.trained
-                lines.append(f"{row.name}: seed {t.seed}, split {t.split_digest[:16] or 'unknown'}")
-                lines += [f"{row.name}: {note}" for note in t.notes]
+        trained = [(r.name, r.trained) for r in self.rows if r.trained is not None]
+        origins: dict[str, list[str]] = {}
+        for name, run in trained:
+            split = run.split_digest[:16] or "unknown"
+            origins.setdefault(f"seed {run.seed}, split {split}", []).append(name)
+        lines += [f"{origin}: {', '.join(names)}" for origin, names in origins.items()]
+        lines += [f"{name}: {note}" for name, run in trained for note in run.notes]
         lines.append("versions: " + ", ".join(f"{k} {v}" for k, v in self.versions.items()))
         return lines
 

@@ -183,7 +183,14 @@ def _probabilities(
     if not all(told) or not any(scores[c] for c in method.ids):
         return None
     rows = [[float(scores[c].get(label, 0.0)) for label in labels.labels] for c in method.ids]
-    return np.array(rows, dtype=np.float64)
+    chances = np.array(rows, dtype=np.float64)
+    broken = int((~np.isfinite(chances)).any(axis=1).sum())
+    if broken:
+        raise TextualizeError(
+            f"method '{method.method}' gives class probabilities that are not numbers for {broken} "
+            "clips: its training diverged, train it with a lower lr"
+        )
+    return chances
 
 
 def _headline(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -162,6 +163,7 @@ def run_suite(
         draws=suite.draws,
         seed=suite.seed,
     )
+    report = replace(report, warnings=(*report.warnings, *_reopened(runs / "openings.jsonl")))
     page = write_report(report, out, tested, prompts, predictions)
     return Evaluated(report, page.parent, fresh, reused)
 
@@ -208,6 +210,14 @@ def _log_openings(path: Path, opened: Sequence[Mapping[str, Any]]) -> None:
         return
     before = path.read_text("utf-8") if path.is_file() else ""
     write_text_atomic(path, before + "".join(json.dumps(x) + "\n" for x in opened))
+
+
+def _reopened(path: Path) -> list[str]:
+    """Return a warning when a test part was predicted more than once by the same method."""
+    lines = map(json.loads, path.read_text("utf-8").splitlines()) if path.is_file() else ()
+    count = Counter((x["method"], x["fold"]) for x in lines)
+    again = {f"{method}, fold {fold}": n for (method, fold), n in count.items() if n > 1}
+    return [f"the test part was opened {n} times by {which}" for which, n in again.items()]
 
 
 def together(parts: Sequence[Trained]) -> Trained:

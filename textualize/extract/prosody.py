@@ -107,7 +107,7 @@ def prosody(audio: Float32) -> Float32:
     """
     pitch = track_pitch(audio, SAMPLE_RATE)
     frames = centred_frames(audio, SAMPLE_RATE, WINDOW)
-    square = np.mean(frames.astype(np.float64) ** 2, axis=1)
+    square = np.einsum("tn,tn->t", frames, frames, dtype=np.float64) / WINDOW
     energy = np.maximum(10 * np.log10(np.maximum(square, 1e-12)), FLOOR_DB)
     # A noise floor 80 dB below the loudest frame: levels stay finite, and a gain cancels.
     shape = _spectral_shape(frames, pitch.f0_hz, 1e-8 * float(square.max()) * WINDOW)

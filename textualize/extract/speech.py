@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version as package_version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ MAX_PIECE_S = 20.0  # PocketSphinx's lattice grows with the utterance
 PAD_S = 0.2  # silence the recogniser wants around speech
 TARGET_DBFS = -23.0  # level of speech the gain is set to before recognition
 WHISPER_BEAM = 5
-VAD_THRESHOLD = 0.5  # probability of speech (Silero) from which Whisper hears a stretch
+VAD_THRESHOLD = 0.5  # probability of speech (Silero) from which a stretch counts as speech
 NO_SPEECH = 0.6  # Radford et al. 2022, section 4.5: with a log-probability below LOW_LOGPROB,
 LOW_LOGPROB = -1.0  # the words were made up over something that is not speech
 REPETITIVE = 2.4  # gzip ratio of text that loops (same section)
@@ -76,8 +77,10 @@ class PocketSphinx:
     """The recogniser that ships inside the `pocketsphinx` package (US English, offline).
 
     Its confidences are word posteriors times `POCKETSPHINX_MAX_CONFIDENCE`, so they never pass
-    0.5. The acoustic front end is reset for every piece of speech, so that a result does not
-    depend on the clip read before.
+    0.5. It hears words in any noise, so a clip must first have speech in it for Silero's
+    detector (part of faster-whisper; `options["voice_activity"]` says if it is there, and is
+    part of the result's key). The acoustic front end is reset for every piece of speech, so
+    that a result does not depend on the clip read before.
     """
 
     name = "pocketsphinx"
@@ -93,6 +96,8 @@ class PocketSphinx:
         self.options: Mapping[str, str | float | int | bool | None] = {
             "max_piece_s": MAX_PIECE_S,
             "target_dbfs": TARGET_DBFS,
+            "voice_activity": "silero" if find_spec("faster_whisper") else "not installed",
+            "vad_threshold": VAD_THRESHOLD,
         }
         self.weights = f"pocketsphinx {package_version('pocketsphinx')}"
         self._decoder = pocketsphinx.Decoder(cmn="batch", loglevel="FATAL")
@@ -101,6 +106,9 @@ class PocketSphinx:
         """Return one low-confidence utterance per stretch of speech."""
         if not media.has_audio or not len(media.audio):
             return Reading(Status("absent", self.name, "no audio stream"))
+        if self.options["voice_activity"] == "silero" and not has_speech(media.audio):
+            reason = f"no speech in {len(media.audio) / SAMPLE_RATE:.1f} s of audio"
+            return Reading(Status("absent", self.name, reason))
         utterances = []
         for piece in speech_pieces(media.audio):
             words = self._words(media.audio, piece, media.span.start)
@@ -186,7 +194,7 @@ class FasterWhisper:
             vad_parameters={"threshold": VAD_THRESHOLD},
         )
         utterances = tuple(
-            _whisper_utterance(segment, media.span) for segment in segments if segment.text.strip()
+            whisper_utterance(segment, media.span) for segment in segments if segment.text.strip()
         )
         if not utterances:
             return Reading(_no_words(self.name, media.audio))
@@ -223,11 +231,43 @@ def whisper_folder(model: str) -> Path:
         ) from error
 
 
+def whisper_utterance(segment: Any, span: Span) -> Utterance:
+    """Return one faster-whisper Segment with times of the file, inside `span`.
+
+    The segment is untyped because its package is optional. See `FasterWhisper` for confidence.
+    """
+
+    def time(start: float, end: float) -> Span:
+        first = min(span.start + start, span.end)  # Whisper can name times past the sound's end
+        return Span(first, max(first, min(span.start + end, span.end)))
+
+    where = time(segment.start, segment.end)
+    invented = segment.no_speech_prob > NO_SPEECH and segment.avg_logprob < LOW_LOGPROB
+    invented = invented or segment.compression_ratio > REPETITIVE or not where
+    return Utterance(
+        span=where,
+        text=segment.text.strip(),
+        words=tuple(
+            Word(time(word.start, word.end), word.word.strip(), float(word.probability))
+            for word in segment.words or ()
+        ),
+        confidence=0.0 if invented else min(1.0, math.exp(segment.avg_logprob)),
+        source=FasterWhisper.name,
+    )
+
+
+def has_speech(audio: Float32) -> bool:
+    """Return whether Silero's detector, which faster-whisper brings, finds any speech."""
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    return bool(get_speech_timestamps(audio, VadOptions(threshold=VAD_THRESHOLD)))
+
+
 def frame_levels(audio: Float32, hop_s: float = 0.01) -> Float32:
     """Return the level of each hop in dB re full scale, floor -100, shape (T,)."""
     hop = round(hop_s * SAMPLE_RATE)
     frames = audio[: len(audio) // hop * hop].reshape(-1, hop)
-    power = np.mean(frames.astype(np.float64) ** 2, axis=1)
+    power = np.einsum("tn,tn->t", frames, frames, dtype=np.float64) / hop
     return np.asarray(10 * np.log10(np.maximum(power, 1e-10)), np.float32)
 
 
@@ -280,28 +320,6 @@ def _utterance(words: tuple[Word, ...], source: str) -> Utterance:
         words=words,
         confidence=float(np.mean(confidences)) if confidences else None,
         source=source,
-    )
-
-
-def _whisper_utterance(segment: Any, span: Span) -> Utterance:
-    """One faster-whisper Segment (untyped: its package is optional), moved to the file's time."""
-
-    def time(start: float, end: float) -> Span:
-        first = min(span.start + start, span.end)  # Whisper can name times past the sound's end
-        return Span(first, max(first, min(span.start + end, span.end)))
-
-    where = time(segment.start, segment.end)
-    invented = segment.no_speech_prob > NO_SPEECH and segment.avg_logprob < LOW_LOGPROB
-    invented = invented or segment.compression_ratio > REPETITIVE or not where
-    return Utterance(
-        span=where,
-        text=segment.text.strip(),
-        words=tuple(
-            Word(time(word.start, word.end), word.word.strip(), float(word.probability))
-            for word in segment.words or ()
-        ),
-        confidence=0.0 if invented else min(1.0, math.exp(segment.avg_logprob)),
-        source=FasterWhisper.name,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import av.error
@@ -140,7 +140,10 @@ class Media:
         size = count = 0
         for frame in self._decode_video():
             size, count = size + frame.rgb.nbytes, count + 1
-            kept = [*kept, frame] if kept is not None and size < _CACHE_BYTES else None
+            if size > _CACHE_BYTES:
+                kept = None
+            if kept is not None:
+                kept.append(frame)
             yield frame
         if not count and (self.clip.span is None or self._damaged.get("video")):
             raise _unreadable(self.path, "no frame could be decoded")
@@ -200,7 +203,7 @@ class Media:
     def _decoded(self, kind: str, seek: bool) -> Iterator[VideoFrame | AudioFrame]:
         self._damaged[kind] = 0
         with _opened(self.path) as container:
-            stream = container.streams.best(kind)  # type: ignore[arg-type]
+            stream = _stream(container, kind)
             if stream is None or stream.time_base is None:
                 return
             if seek:
@@ -221,21 +224,19 @@ class Media:
                             self._damaged[kind] += begun
                             continue
                         begun |= bool(frames)
-                        yield from frames  # type: ignore[misc]
+                        yield from frames
                     return
                 except av.error.EOFError:
                     return
-                except av.error.FFmpegError:
+                except (av.error.FFmpegError, IndexError):  # IndexError: a stream came late
                     failures += 1
-                    self._damaged[kind] += 1
+                    self._damaged[kind] += failures == 1
 
     def _decode_audio(self) -> Float32:
         if not self.has_audio:
             return np.zeros(0, np.float32)
         start, end = self.span.start, self.span.end
-        pieces: list[tuple[int, Float32]] = []
-        for time, samples in self._sound(end):
-            pieces.append((round((time - start) * SAMPLE_RATE), samples))
+        pieces = [(round((time - start) * SAMPLE_RATE), s) for time, s in self._sound(end)]
         limit = round((end - start) * SAMPLE_RATE)
         length = max((min(limit, at + len(s)) for at, s in pieces), default=0)
         audio = np.zeros(max(0, length), np.float32)
@@ -312,7 +313,7 @@ def _probe(clip: Clip, path: Path, container: InputContainer, fps: float) -> Med
     name = container.format.name
     if set(name.split(",")) & _NOT_MEDIA:
         raise _unreadable(path, f"it is not a media file (read as '{name}')")
-    video, audio = container.streams.best("video"), container.streams.best("audio")
+    video, audio = _stream(container, "video"), _stream(container, "audio")
     pictured = video is not None and not video.disposition & Disposition.attached_pic
     if not pictured and audio is None:
         raise _unreadable(path, "it has neither a video nor an audio stream")
@@ -343,6 +344,12 @@ def _probe(clip: Clip, path: Path, container: InputContainer, fps: float) -> Med
     return Media(clip, path, span, duration, rate, pictured, audio is not None, _origin=origin)
 
 
+def _stream(container: InputContainer, kind: str) -> Any:
+    """Return the best stream of a kind that this FFmpeg can decode, or None."""
+    best = container.streams.best(kind)  # type: ignore[arg-type]
+    return None if best is None or best.codec_context is None else best
+
+
 def _duration(path: Path, container: InputContainer, origin: float, shifted: bool) -> float:
     """Return the end of the file's timeline in seconds, counted from packets if not stated."""
     if container.duration and container.duration > 0:
@@ -354,19 +361,17 @@ def _duration(path: Path, container: InputContainer, origin: float, shifted: boo
             if packet.pts is not None and packet.time_base is not None:
                 last = (packet.pts + (packet.duration or 0)) * float(packet.time_base) - origin
                 end = max(end, last)
-    except av.error.FFmpegError:
+    except (av.error.FFmpegError, IndexError) as error:
         if not end:
-            raise
+            raise _unreadable(path, str(error)) from error
     if not end:
         raise _unreadable(path, "it holds no timed data")
     return end
 
 
 def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise _unreadable(path, "there is no such file")
     if not path.is_file():
-        raise _unreadable(path, "it is not a file")
+        raise _unreadable(path, "it is not a file" if path.exists() else "there is no such file")
     if path.stat().st_size == 0:
         raise _unreadable(path, "it is empty")
 

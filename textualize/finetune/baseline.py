@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from textualize.baselines.batch import Batch, Features, fit
+from textualize.baselines.batch import Batch, Features, Summaries, fit, summarise
 from textualize.baselines.fusion import FeatureMethod, build, part, read_tensors
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
@@ -94,8 +94,9 @@ def _fit(
 ) -> tuple[FeatureMethod, Progress, list[str]]:
     labels = run.labels
     groups = recipe.groups if recipe.method == "jca" else {}
+    clips = [summarise(r, recipe.tracks, recipe.steps) for r in train]
     relative = recipe.speaker_relative
-    features = fit(train, recipe.method, recipe.tracks, groups, recipe.steps, relative)
+    features = fit(clips, recipe.method, recipe.tracks, groups, recipe.steps, relative)
     settings = {k: getattr(recipe, k) for k in ("hidden", "attention", "dropout")}
     network = build(features, len(labels), settings)
     accelerator = Accelerator()
@@ -104,8 +105,9 @@ def _fit(
             f"{recipe.method} trains in one process; given {accelerator.num_processes}: "
             "start it without a launcher"
         )
-    data, data_notes = _batch(features, train, labels, recipe.class_balanced)
-    held, held_notes = _batch(features, validation, labels, False)
+    data, data_notes = _batch(features, clips, train, labels, recipe.class_balanced)
+    held_clips = [summarise(r, recipe.tracks, recipe.steps) for r in validation]
+    held, held_notes = _batch(features, held_clips, validation, labels, False)
     progress, best = _epochs(
         recipe, network, data.to(accelerator.device), held.to(accelerator.device), accelerator, run
     )
@@ -115,12 +117,16 @@ def _fit(
 
 
 def _batch(
-    features: Features, records: Sequence[Record], labels: LabelSet, balanced: bool
+    features: Features,
+    clips: Sequence[Summaries],
+    records: Sequence[Record],
+    labels: LabelSet,
+    balanced: bool,
 ) -> tuple[Batch, list[str]]:
     targets = [labels.index(r.clip.label) for r in records]
     count = Counter(targets)
     share = [len(targets) / (len(count) * count[t]) if balanced else 1.0 for t in targets]
-    return features.batch(records, targets, share)
+    return features.batch(clips, targets, share)
 
 
 def _epochs(
@@ -140,26 +146,13 @@ def _epochs(
     progress, best = Progress(), _copy(network)
     if checkpoint.is_file():
         progress, best = restore(checkpoint, network, optimizer)
-    steps = math.ceil(len(data) / recipe.batch_size)
     while progress.epoch < recipe.epochs:
         if progress.epoch - progress.best_epoch >= recipe.patience:
             break
-        # Order and dropout follow from seed and epoch alone, so a resumed run repeats them.
-        torch.manual_seed(recipe.seed * 100_003 + progress.epoch)
-        network.train()
-        total = 0.0
-        for i, rows in enumerate(torch.randperm(len(data)).split(recipe.batch_size)):
-            done = (progress.epoch * steps + i) / (recipe.epochs * steps)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
-            loss = network.loss(data.take(rows.to(accelerator.device)))
-            optimizer.zero_grad()
-            accelerator.backward(loss)
-            optimizer.step()
-            total += float(loss.detach()) * len(rows)
+        loss = _one_epoch(recipe, progress.epoch, network, optimizer, data, accelerator)
         score, held_loss = _validate(network, held, recipe.select)
         line = {
-            "loss": total / len(data),
+            "loss": loss,
             "validation_loss": held_loss,
             f"validation_{recipe.select}": score,
         }
@@ -168,6 +161,32 @@ def _epochs(
         save_checkpoint(checkpoint, progress, network, optimizer, best)
         run.write_metrics(progress.lines)
     return progress, best
+
+
+def _one_epoch(
+    recipe: FeatureRecipe,
+    epoch: int,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: Batch,
+    accelerator: Accelerator,
+) -> float:
+    """Return the mean training loss; order and dropout follow from seed and epoch alone."""
+    torch.manual_seed(recipe.seed * 100_003 + epoch)
+    network.train()
+    total, size = 0.0, recipe.batch_size
+    order = torch.randperm(len(data)).to(accelerator.device)
+    for start in range(0, len(data), size):
+        done = (epoch + start / len(data)) / recipe.epochs
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
+        rows = order[start : start + size]
+        loss = cast(Tensor, cast(Any, network).loss(data.take(rows)))
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        optimizer.step()
+        total += float(loss.detach()) * len(rows)
+    return total / len(data)
 
 
 def _validate(network: nn.Module, held: Batch, select: str) -> tuple[float, float]:
@@ -219,7 +238,7 @@ def restore(
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """Seed torch and ask for deterministic single-threaded kernels; everything is put back after."""
+    """Seed torch, use deterministic single-threaded kernels; everything is put back after."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng():

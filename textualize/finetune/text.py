@@ -123,12 +123,10 @@ def _train(
         method.save(run.path)
         best = trainer.best_line()
         run.write_metrics(trainer.lines(best["epoch"]))
-        chosen = {
-            "selected epoch": best["epoch"],
-            f"validation {recipe.select}": best[recipe.select],
-        }
-        chosen["truncated prompts"] = f"{method.truncated} of {len(learned) + len(checked)}"
-        run.finish({**summary, **chosen}, notes, started)
+        summary["selected epoch"] = best["epoch"]
+        summary[f"validation {recipe.select}"] = round(best[recipe.select], 4)
+        summary["truncated prompts"] = f"{method.truncated} of {len(learned) + len(checked)}"
+        run.finish(summary, notes, started)
 
 
 def _counted(
@@ -289,7 +287,7 @@ def _arguments(recipe: TextRecipe, folder: Path) -> TrainingArguments:
         metric_for_best_model=recipe.select,
         greater_is_better=True,
         seed=recipe.seed,
-        bf16=cuda and recipe.dtype == "bfloat16",
+        bf16=False,  # no autocast: prediction must compute what training computed
         use_cpu=not cuda,
         logging_nan_inf_filter=False,  # a loss that is not a number is shown, not averaged away
         remove_unused_columns=False,

@@ -68,7 +68,8 @@ class TextLLM:
         """Return an untrained method; `records` teach a scratch model's tokenizer its words.
 
         Raises:
-            TextualizeError: quantised weights or an encoder were asked to be trained in full.
+            TextualizeError: quantised weights were asked to be trained in full, or a model from
+                scratch to be quantised.
         """
         reader = PromptReader.of(recipe, labels.labels)
         if recipe.model == "scratch":
@@ -86,6 +87,11 @@ class TextLLM:
     def _scratch(
         cls, recipe: TextRecipe, labels: LabelSet, reader: PromptReader, records: Sequence[Record]
     ) -> TextLLM:
+        if recipe.quantization != "none" or recipe.dtype != "float32":
+            raise TextualizeError(
+                "a model from scratch trains in float32 without quantization; given "
+                f"{recipe.dtype}, {recipe.quantization}"
+            )
         texts = [*reader.texts(records), *(f"\nAnswer: {label}" for label in labels.labels)]
         tokenizer = scratch_tokenizer(texts, recipe.scratch.vocabulary)
         longest = max(len(answer_ids(tokenizer, label)) for label in labels.labels)

@@ -122,6 +122,15 @@ class TextEncoder:
         cls, base: Any, tokenizer: Any, reader: PromptReader, labels: LabelSet, recipe: TextRecipe
     ) -> TextEncoder:
         _take_pooler_off(base)
+        if base.config.is_encoder_decoder:
+            raise TextualizeError(
+                f"model '{recipe.model}' has an encoder and a decoder: give one of the two kinds"
+            )
+        if recipe.pooling == "cls" and any(getattr(m, "is_causal", False) for m in base.modules()):
+            raise TextualizeError(
+                f"pooling cls reads the first token, which sees no other in decoder "
+                f"'{recipe.model}': set pooling to last or mean"
+            )
         config = base.config
         net = EncoderNet(base, int(config.hidden_size), len(labels), recipe.pooling)
         net.head.to(next(base.parameters()).device)

@@ -133,6 +133,11 @@ def load_base(auto: Any, source: Source, recipe: TextRecipe) -> Any:
         raise TextualizeError(f"model '{source.name}' does not load: {first}") from None
     if recipe.quantization == "none":
         return model.to(device)
+    for module in model.modules():
+        # On a CPU with bfloat16, bitsandbytes would repack (and round) the weights at the first
+        # evaluation and go on training on the repacked ones; odd sizes would fail.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return prepare_model_for_kbit_training(
         model, gradient_checkpointing_kwargs={"use_reentrant": False}
     )

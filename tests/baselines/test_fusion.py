@@ -1,0 +1,107 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from textualize.baselines.batch import fit, summarise
+from textualize.baselines.fusion import FeatureMethod, build
+from textualize.errors import TextualizeError
+from textualize.types import Clip, Record, Track
+
+LABELS = ("glad", "mad", "sad")
+SETTINGS = {"hidden": 8, "attention": 4, "dropout": 0.3}
+GROUPS = {"visual": ["aus"], "audio": ["prosody", "speech_rate"]}
+TRACKS = ["aus", "prosody", "speech_rate"]
+
+
+def records(n=12, seed=0):
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(n):
+        face = rng.normal(size=(20, 3)).astype(np.float32)
+        voice = rng.normal(size=(50, 2)).astype(np.float32)
+        rate = rng.normal(size=(1, 2)).astype(np.float32)
+        tracks = {
+            "aus": Track(face, 10.0, 0.0, ("AU01", "AU06", "AU12"), "deviation", "test"),
+            "prosody": Track(voice, 25.0, 0.0, ("f0_st", "energy_db"), "named", "test"),
+            "speech_rate": Track(rate, 0.5, 0.0, ("syllables_per_s", "pauses"), "named", "test"),
+        }
+        found.append(Record(Clip(f"clip{i}", None, label=LABELS[i % 3]), tracks))
+    return found
+
+
+def method(name, groups=GROUPS):
+    torch.manual_seed(0)
+    clips = [summarise(r, TRACKS, 4) for r in records()]
+    features = fit(clips, name, TRACKS, groups if name == "jca" else {}, 4, False)
+    return FeatureMethod(LABELS, features, build(features, 3, SETTINGS), SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["concat", "jca"])
+def test_predictions_keep_order_sum_to_one_and_ignore_neighbours(name):
+    own, held = method(name), records(5, seed=1)
+    together = own.predict(held)
+    assert [p.clip_id for p in together] == [r.clip.id for r in held]
+    assert [own.predict([r])[0] for r in held] == together
+    assert own.predict(held[::-1])[::-1] == together
+    for p in together:
+        assert p.method == name
+        assert tuple(p.scores) == LABELS
+        assert sum(p.scores.values()) == pytest.approx(1, abs=1e-12)
+        assert p.label == max(p.scores, key=lambda k: p.scores[k])
+    assert own.predict([]) == []
+
+
+@pytest.mark.parametrize("name", ["concat", "jca"])
+def test_saved_and_loaded_predicts_the_same_to_the_last_bit(name, tmp_path):
+    own, held = method(name), records(5, seed=1)
+    own.save(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+    assert FeatureMethod.load(tmp_path).predict(held) == own.predict(held)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    method("jca").save(tmp_path)
+    about = json.loads((tmp_path / "model.json").read_text())
+    method("concat").save(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    with pytest.raises(TextualizeError, match="does not belong"):
+        FeatureMethod.load(tmp_path)
+
+
+def test_damaged_or_missing_files_are_one_line(tmp_path):
+    with pytest.raises(TextualizeError, match="feature model not found"):
+        FeatureMethod.load(tmp_path)
+    method("jca").save(tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TextualizeError, match="damaged"):
+        FeatureMethod.load(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(TextualizeError, match="no weights"):
+        FeatureMethod.load(tmp_path)
+
+
+def test_a_missing_track_at_prediction_is_logged_with_its_count(caplog):
+    held = records(3, seed=2)
+    voiceless = Record(held[0].clip, {"aus": held[0].tracks["aus"]})
+    with caplog.at_level(logging.WARNING):
+        found = method("jca").predict([voiceless, *held[1:]])
+    assert len(found) == 3
+    assert "jca: track 'prosody' missing in 1 of 3 records" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {"visual": ["aus"]},
+        {"visual": ["aus"], "audio": ["prosody"]},
+        {"visual": ["aus"], "audio": []},
+        {"visual": ["aus", "gaze"], "audio": ["prosody", "speech_rate"]},
+    ],
+)
+def test_groups_that_do_not_split_the_tracks_are_refused(groups):
+    with pytest.raises(TextualizeError, match="groups"):
+        method("jca", groups)

@@ -1,0 +1,152 @@
+import torch
+
+from textualize.baselines.batch import Batch
+from textualize.baselines.concat import Concat
+from textualize.baselines.jca import JCA, JointCrossAttention, attend, joint_correlation
+
+D = torch.float64
+X_A = torch.tensor([[[1, 0], [0, 2]]], dtype=D)
+X_V = torch.tensor([[[0.5, -1], [1, 1]]], dtype=D)
+W_J = torch.tensor([[1, 0.5], [0, 1]], dtype=D)
+W_C = torch.tensor([[0.1, 0.2, 0, -0.1], [0, 0.3, 0.1, 0], [0.2, 0, 0, 0.1]], dtype=D)
+W_A = torch.tensor([[0.5, 0], [0, 0.5], [0.25, 0.25]], dtype=D)
+W_H = torch.tensor([[0.1, 0, 0.2], [0, 0.3, 0.1]], dtype=D)
+
+
+def random_batch(n=6, steps=4, visual=3, audio=5, classes=3, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return Batch(
+        {
+            "visual": torch.randn(n, steps, visual, generator=g),
+            "audio": torch.randn(n, steps, audio, generator=g),
+        },
+        {m: torch.rand(n, steps, generator=g) < 0.7 for m in ("visual", "audio")},
+        torch.randn(n, 7, generator=g),
+        torch.randint(classes, (n,), generator=g),
+        torch.rand(n, generator=g) + 0.5,
+    )
+
+
+def network(dropout=0.0, steps=4, visual=3, audio=5, classes=3, hidden=8, seed=0):
+    torch.manual_seed(seed)
+    widths = {"visual": visual, "audio": audio}
+    return JCA(widths, classes, steps=steps, hidden=hidden, attention=4, dropout=dropout)
+
+
+def test_hand_case_agrees_to_1e_6():
+    joint = torch.cat([X_A, X_V], 1)
+    c = joint_correlation(X_A, joint, W_J)
+    expected_c = [
+        [0.46211716, 0.46211716, 0, 0.63514895],
+        [0, 0.96402758, -0.76159416, 0.76159416],
+    ]
+    assert torch.allclose(c[0], torch.tensor(expected_c, dtype=D), atol=1e-6)
+    out = attend(X_A, joint, W_J, W_C, W_A, W_H)
+    expected = torch.tensor([[1.13869969, 0.08218438], [0.12689649, 2.42153060]], dtype=D)
+    assert torch.allclose(out[0], expected, atol=1e-6)
+
+
+def test_without_output_weights_a_stream_passes_unchanged():
+    joint = torch.cat([X_A, X_V], 1)
+    assert torch.equal(attend(X_A, joint, W_J, W_C, W_A, 0 * W_H), X_A)
+
+
+def test_joint_weights_carry_all_influence_of_the_other_stream():
+    for scale, flows in ((0.0, False), (1.0, True)):
+        visual = X_V.clone().requires_grad_()
+        joint = torch.cat([X_A, visual], 1)
+        attend(X_A, joint, scale * W_J, W_C, W_A, W_H).sum().backward()
+        assert bool(visual.grad.abs().sum() > 0) == flows
+
+
+def test_correlations_stay_inside_the_open_interval():
+    g = torch.Generator().manual_seed(1)
+    x, joint = (torch.randn(4, d, 5, generator=g, dtype=D) for d in (3, 6))
+    c = joint_correlation(x, joint, torch.randn(5, 5, generator=g, dtype=D))
+    assert c.shape == (4, 3, 6)
+    assert c.abs().max() < 1
+
+
+def test_swapping_streams_and_weights_swaps_outputs():
+    torch.manual_seed(0)
+    block = JointCrossAttention(steps=4, width=3, attention=5)
+    swapped = JointCrossAttention(steps=4, width=3, attention=5)
+    swapped.visual.load_state_dict(block.audio.state_dict())
+    swapped.audio.load_state_dict(block.visual.state_dict())
+    for own, other in ((swapped.visual, block.audio), (swapped.audio, block.visual)):
+        with torch.no_grad():  # J is [X_a ; X_v]: its halves change places too
+            own.w_corr.copy_(other.w_corr.roll(3, dims=1))
+    visual, audio = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    v, a = block(visual, audio)
+    a2, v2 = swapped(audio, visual)
+    assert torch.allclose(v, v2, atol=1e-6)
+    assert torch.allclose(a, a2, atol=1e-6)
+
+
+def test_a_clip_does_not_depend_on_its_batch():
+    batch, net = random_batch(), network().eval()
+    alone = torch.cat([net(batch.take(torch.tensor([i]))) for i in range(len(batch))])
+    assert torch.allclose(net(batch), alone, atol=1e-6)
+
+
+def test_what_is_masked_changes_nothing():
+    batch, net = random_batch(), network().eval()
+    noise = {
+        m: torch.where(batch.steps[m].unsqueeze(-1), x, torch.full_like(x, 1e3))
+        for m, x in batch.streams.items()
+    }
+    noise["audio"][~batch.steps["audio"]] = float("nan")
+    noisy = Batch(noise, batch.steps, batch.functionals, batch.targets, batch.weights)
+    assert torch.equal(net(batch), net(noisy))
+
+
+def test_a_clip_without_any_step_has_finite_logits():
+    batch = random_batch()
+    nothing = {m: torch.zeros_like(x) for m, x in batch.steps.items()}
+    blind = Batch(batch.streams, nothing, batch.functionals, batch.targets, batch.weights)
+    logits = network().eval()(blind)
+    assert torch.isfinite(logits).all()
+    assert torch.allclose(logits, logits[:1].expand_as(logits))
+
+
+def test_every_parameter_is_reached_by_the_loss():
+    net = network()
+    net.loss(random_batch(32)).backward()
+    dead = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert dead == []
+
+
+def product_of_latents(n, seed, steps=4):
+    """Label = sign of the product of one visual and one audio latent, noise around both."""
+    g = torch.Generator().manual_seed(seed)
+    v, a = (torch.randint(0, 2, (n,), generator=g) * 2.0 - 1 for _ in range(2))
+    visual = v[:, None, None] + 0.3 * torch.randn(n, steps, 3, generator=g)
+    audio = a[:, None, None] + 0.3 * torch.randn(n, steps, 3, generator=g)
+    mask = torch.rand(n, steps, generator=g) < 0.8
+    mask[:, 0] = True
+    return Batch(
+        {"visual": visual, "audio": audio},
+        {"visual": mask, "audio": torch.ones(n, steps, dtype=torch.bool)},
+        torch.cat([visual.mean(1), audio.mean(1)], 1),
+        (v * a > 0).long(),
+        torch.ones(n),
+    )
+
+
+def accuracy_after_training(net, steps=150):
+    train, test = product_of_latents(200, 0), product_of_latents(200, 1)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net.loss(train).backward()
+        optimizer.step()
+    net.eval()
+    return float((net(test).argmax(-1) == test.targets).float().mean())
+
+
+def test_a_product_of_modalities_needs_more_than_linear_concatenation():
+    jca = accuracy_after_training(network(audio=3, classes=2))
+    torch.manual_seed(0)
+    linear = accuracy_after_training(Concat(6, 2, hidden=0, dropout=0.0))
+    assert jca > 0.9
+    assert linear < 0.65
