@@ -89,7 +89,7 @@ def spoken(**changes: Any) -> voice.Sound:
 
 
 def level_db(sound: voice.Sound) -> float:
-    return 10 * np.log10((sound.wave**2).mean())
+    return float(10 * np.log10((sound.wave**2).mean()))
 
 
 @needs_espeak

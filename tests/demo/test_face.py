@@ -20,7 +20,7 @@ def draw(actions: dict[int, float], pose: Pose | None = None, who: int = 0) -> n
 
 
 def change(actions: dict[int, float]) -> np.ndarray[Any, Any]:
-    return np.abs(draw(actions).astype(int) - draw({}).astype(int)).sum(2)
+    return np.asarray(np.abs(draw(actions).astype(int) - draw({}).astype(int)).sum(2))
 
 
 def test_equal_arguments_give_equal_pixels() -> None:

@@ -182,7 +182,7 @@ def test_py_feat_reads_the_largest_face_of_each_frame(
     assert aus.column("AU01")[[0, 9]] == pytest.approx([0.6, 0.5])
     assert reading.tracks["face"].column("yaw_deg")[0] == pytest.approx(np.degrees(0.5))
     assert "face in 2 of 12 frames" in reading.status.reason
-    assert "MELD" in reading.status.reason and "non-commercial" in aus.source
+    assert "MELD" in reading.status.reason and "non-commercial" in sensor.notice
 
 
 def test_py_feat_without_faces_is_absent(monkeypatch: pytest.MonkeyPatch, assets: Path) -> None:

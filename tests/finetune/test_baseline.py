@@ -15,7 +15,7 @@ from textualize.types import Clip, Record, Track
 LABELS = LabelSet("own", ("glad", "mad", "sad"), {})
 
 
-def records(part, n, seed, shift=1.5):
+def records(part, n, seed, shift=2.5):
     """The face shows "mad", the voice shows "sad"; each subject has an offset of their own."""
     rng = np.random.default_rng(seed)
     found = []
@@ -45,6 +45,7 @@ def recipe(method, **settings):
         "steps": 4,
         "epochs": 10,
         "lr": 5e-3,
+        "batch_size": 12,
     }
     return FeatureRecipe(method=method, **{**values, **settings})
 

@@ -175,17 +175,9 @@ def train_bag_of_words(
     `recipe.select` (ties: the smaller C); it is fitted on the training records only.
     """
     started = time.time()
-    if not train or not validation:
-        raise TextualizeError(
-            "bag-of-words needs training and validation records; given "
-            f"{len(train)} and {len(validation)}"
-        )
     labels = run.labels
+    _check(recipe, train, validation)
     y, held_y = ([labels.index(r.clip.label) for r in own] for own in (train, validation))
-    if len(set(y)) < 2:
-        raise TextualizeError(
-            f"bag-of-words needs at least two labels; all are '{train[0].clip.label}'"
-        )
     template = load_template(recipe.template, recipe.modalities, turns=recipe.turns)
     texts, held = ([render_with(template, r).text for r in own] for own in (train, validation))
     vectorizer = _vectorizer(recipe.ngrams, None)
@@ -218,6 +210,20 @@ def train_bag_of_words(
     }
     run.finish(summary, notes, started)
     return method
+
+
+def _check(recipe: FloorRecipe, train: Sequence[Record], validation: Sequence[Record]) -> None:
+    if not train or not validation:
+        raise TextualizeError(
+            "bag-of-words needs training and validation records; given "
+            f"{len(train)} and {len(validation)}"
+        )
+    if len({r.clip.label for r in train}) < 2:
+        raise TextualizeError(
+            f"bag-of-words needs at least two labels; all are '{train[0].clip.label}'"
+        )
+    if not recipe.strengths:
+        raise TextualizeError("recipe key 'strengths' is empty: give at least one number above 0")
 
 
 def _vectors(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:

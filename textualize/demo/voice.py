@@ -17,6 +17,7 @@ Wave = NDArray[np.float64]
 SOUND_HZ = 22050  # what espeak-ng makes
 SILENCE_S = 0.2  # before and after the speech
 SHORTEST_S = 2.6  # of a clip
+PEAK = 0.95  # loudest sample allowed; a louder voice is turned down as a whole
 ROOM_DB = -65.0  # level of the room noise
 _HEADER = 44  # bytes of a WAV header; espeak-ng leaves its lengths blank when it writes to a pipe
 _ESPEAK_STEPS = (6.9, 5.7)  # steps of `-p` per semitone, downwards and upwards
@@ -53,14 +54,15 @@ def speak(line: Line) -> Sound:
         speech = np.concatenate([speech, between, part])
     f0 = fundamental(np.concatenate(parts))
     level = np.sqrt((np.concatenate(parts) ** 2).mean())
-    target = 10 ** ((voice.level_db + line.gain_db) / 20)
+    gain = 10 ** ((voice.level_db + line.gain_db) / 20) / level
+    gain = min(gain, PEAK / np.abs(speech).max())
     quiet = np.zeros(int(SOUND_HZ * SILENCE_S))
-    wave = np.concatenate([quiet, speech * target / level, quiet])
+    wave = np.concatenate([quiet, gain * speech, quiet])
     hop = int(SOUND_HZ / RATE_HZ)
     frames = max(-(-len(wave) // hop), math.ceil(SHORTEST_S * RATE_HZ))
     wave = np.pad(wave, (0, frames * hop - len(wave)))
     room = np.random.default_rng([line.seed, 3]).standard_normal(len(wave))
-    wave = np.clip(wave + 10 ** (ROOM_DB / 20) * room, -0.98, 0.98)
+    wave = wave + 10 ** (ROOM_DB / 20) * room
     words = sum(len(s.split()) for s in line.sentences)
     return Sound(wave, f0, 60 * words / spoken)
 

@@ -24,6 +24,8 @@ from textualize.extract.sensor import Reading
 from textualize.extract.video import Frame, Media
 from textualize.types import Modality, Status, Track, Unit
 
+# `score` is the full-range detector's, taken once a second and wherever the mesh needed its help;
+# 0.5, what the tracker asks for, where the detector misses a face that the mesh holds.
 FACE_COLUMNS = ("score", "x_px", "y_px", "w_px", "h_px", "yaw_deg", "pitch_deg", "roll_deg")
 
 _POINTS = 478
@@ -236,7 +238,6 @@ class PyFeatFace:
         rows = nearest_rows(np.array(times), media)
         aus = tuple(sorted(n for n in example if _AU.fullmatch(n)))
         emotions = tuple(n for n in _EMOTIONS if n in example)
-        source = f"{self.name} ({self.notice})"
         kinds: tuple[tuple[str, tuple[str, ...], tuple[str, ...], Unit], ...] = (
             ("aus", aus, aus, "probability"),
             ("emotions", emotions, tuple(n.lower() for n in emotions), "probability"),
@@ -246,7 +247,7 @@ class PyFeatFace:
         for track, keys, names, unit in kinds:
             table = np.array([[one.get(k, np.nan) for k in keys] for one in found], np.float32)
             if keys:
-                tracks[track] = on_grid(media, table, rows, names, unit, source)
+                tracks[track] = on_grid(media, table, rows, names, unit, self.name)
         reason = f"face in {seen} of {len(found)} frames; {self.notice}"
         return Reading(Status("observed", self.name, reason), tracks)
 

@@ -7,6 +7,7 @@ and sensor, so a killed run loses only the clips in flight, and a second run doe
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ from textualize.types import Clip, Modality, Record
 # (OpenFace tables, transcripts) goes before what we measure.
 DEFAULT_SENSORS = ("openface", "mediapipe", "sidecar", "pocketsphinx", "prosody")
 FPS = 12.5
-FLUSH_EVERY = 50  # clips between two writes of the index
+FLUSH_EVERY_S = 20.0  # between two writes of the index; the items themselves are safe at once
 
 Progress = Callable[[int, int, str], None]
 
@@ -102,15 +103,17 @@ def extract_corpus(
     corpus = Corpus.create(folder, found, [{"spec": s, "fps": fps} for s in sensors])
     job = Job(str(corpus.folder), tuple(sensors), fps)
     results: dict[str, ClipResult] = {}
+    flushed = time.monotonic()
     try:
         for result in _results(clips, job, workers):
             results[result.clip.id] = result
             if progress:
                 progress(len(results), len(clips), result.clip.id)
-            if len(results) % FLUSH_EVERY == 0:
-                _write_index(corpus, clips, results, earlier_failures)
+            if time.monotonic() - flushed > FLUSH_EVERY_S:
+                _write_index(corpus, results, earlier_failures)
+                flushed = time.monotonic()
     finally:
-        _write_index(corpus, clips, results, earlier_failures)
+        _write_index(corpus, results, earlier_failures)
     return _outcome(corpus, clips, results, earlier_failures)
 
 
@@ -285,7 +288,6 @@ def _quiet_worker() -> None:
 
 def _write_index(
     corpus: Corpus,
-    clips: Sequence[Clip],
     results: Mapping[str, ClipResult],
     earlier_failures: Sequence[Failure],
 ) -> None:

@@ -50,11 +50,10 @@ class Frame(NamedTuple):
 class Sampler:
     """Picks, from frames in time order, the nearest to each point of a grid; each frame once."""
 
-    def __init__(self, start: float, end: float, rate_hz: float) -> None:
-        """Take the grid start, start + 1/rate_hz, … below `end` (seconds)."""
-        self._start, self._step = start, 1.0 / rate_hz
-        self._rows = grid_length(Span(start, end), rate_hz)
-        self._row = 0
+    def __init__(self, span: Span, rate_hz: float) -> None:
+        """Take the grid start, start + 1/rate_hz, … within the span."""
+        self._start, self._step = span.start, 1.0 / rate_hz
+        self._row, self._rows = 0, grid_length(span, rate_hz)
         self._held: tuple[float, VideoFrame] | None = None
 
     @property
@@ -160,11 +159,9 @@ class Media:
         return self._audio
 
     def _decode_video(self) -> Iterator[Frame]:
-        sampler = Sampler(self.span.start, self.span.end, self.rate_hz)
+        sampler = Sampler(self.span, self.rate_hz)
         for frame in self._covering("video"):
-            if not isinstance(frame, VideoFrame):
-                continue
-            if frame.width * frame.height > _MAX_PIXELS:
+            if not isinstance(frame, VideoFrame) or frame.width * frame.height > _MAX_PIXELS:
                 self._damaged["video"] += 1
             elif self.is_image:
                 yield Frame(0.0, self._rgb(frame))
