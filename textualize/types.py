@@ -104,7 +104,7 @@ class Clip:
         return self.group or self.subject or (str(self.video) if self.video else self.id)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Track:
     """A dense signal. `values` is (T, D), or (T, H, W, 3) for pixels, float32.
 

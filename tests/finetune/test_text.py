@@ -24,6 +24,8 @@ from textualize.methods import load
 from textualize.text.models import find_model, load_tokenizer
 from textualize.types import Clip, Record, Span, Status, Utterance
 
+torch.set_num_threads(1)  # two busy threads on a shared machine are ten times slower than one
+
 LABELS = LabelSet("own", ("glad", "mad", "sad"), {})
 WORDS = {
     "glad": ["what a lovely day", "this is great fun", "I love it"],
@@ -78,7 +80,7 @@ def encoder(model: str, words: str, **changes) -> TextRecipe:
         "model": model,
         "template": words,
         "modalities": "T",
-        "epochs": 5,
+        "epochs": 4,
         "batch_size": 4,
         "lr": 1e-2,
         "patience": 9,
@@ -104,7 +106,7 @@ def validated(run: RunFolder) -> dict[str, float]:
 def test_it_learns_and_the_loaded_run_is_the_selected_epoch(bert, words, tmp_path, lora):
     run = trained(encoder(bert, words, lora=lora), tmp_path / "run")
     lines = run.metrics()
-    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     assert lines[-1]["train_loss"] < 0.7 * lines[0]["train_loss"]
     selected = [line for line in lines if line["selected"]]
     assert selected == [max(lines, key=lambda line: line["macro_f1"])]  # the first of equals
@@ -136,7 +138,7 @@ def test_a_broken_training_goes_on_and_ends_the_same(bert, words, tmp_path, monk
     run = RunFolder(tmp_path / "broken")
     run.begin(recipe, LABELS, TRAIN, VALIDATION)
     with monkeypatch.context() as broken:
-        broken.setattr(text.TextTrainer, "evaluate", _broken_at(4))
+        broken.setattr(text.TextTrainer, "evaluate", _broken_at(3))
         with pytest.raises(KeyboardInterrupt):
             text.train_encoder(recipe, TRAIN, VALIDATION, run)
     newest = max((run.path / "checkpoints").iterdir(), key=lambda f: int(f.name.split("-")[1]))

@@ -20,6 +20,8 @@ from textualize.text.models import parameter_counts
 from textualize.text.scratch import scratch_tokenizer
 from textualize.types import Clip, Record, Span, Status, Utterance
 
+torch.set_num_threads(1)
+
 LABELS = LABEL_SETS["compound7"]
 SHAPE = Scratch(hidden=32, layers=2, heads=2, vocabulary=320)
 

@@ -16,6 +16,8 @@ from textualize.text.encoder import TextEncoder, pool
 from textualize.text.models import find_model, load_tokenizer, parameter_counts, weights_digest
 from textualize.types import Clip, Record, Span, Status, Utterance
 
+torch.set_num_threads(1)
+
 LABELS = LabelSet("own", ("glad", "mad", "sad"), {})
 
 

@@ -21,6 +21,8 @@ from textualize.text.scoring import (
     sequence_log_probs,
 )
 
+torch.set_num_threads(1)
+
 answers_lists = st.lists(
     st.lists(st.integers(3, 6), min_size=1, max_size=5).map(lambda a: (*a, 2)),
     min_size=1,

@@ -227,8 +227,9 @@ class TextTrainer(Trainer):  # type: ignore[misc]
         losses = self.text_method.losses(model, inputs)
         if self.weights is None:
             return losses.mean()
-        weights = self.weights.to(losses.device)[inputs["class"]]
-        return (weights * losses).sum() / weights.sum()
+        # Over the training clips the weights average 1; dividing by a batch's own sum instead
+        # would take the weighting back in small batches.
+        return (self.weights.to(losses.device)[inputs["class"]] * losses).mean()
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Return and log the validation scores of the current weights."""

@@ -205,6 +205,7 @@ def fitting(recipe: TextRecipe, config: Any, tokenizer: Any, reserve: int = 0) -
 
 def save_network(net: Any, tokenizer: Any, folder: Path) -> None:
     """Write an adapter or a whole network, with its tokenizer, so that it is there whole or not."""
+    quiet.disable_progress_bar()
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     net.save_pretrained(str(partial))
