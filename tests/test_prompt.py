@@ -191,7 +191,7 @@ def test_the_default_prompt_line_by_line():
         "Which emotion does this person express? Options: a, b",
         "Emotion:",
     ]
-    assert text.splitlines()[2].startswith("Voice: pitch medium; ")
+    assert text.splitlines()[2].startswith("Voice: pitch variation monotone; ")
     assert "Emotion" not in render(full()).text
     assert "Before" not in render(full()).text  # previous turns only when asked for
 

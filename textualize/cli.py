@@ -7,6 +7,7 @@ what. Anything heavy is imported by the command that needs it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
+# a pipe has no width: tables must not wrap at 80 columns there
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CorpusOption = Annotated[Path, typer.Option("--corpus", help="Corpus folder.")]
@@ -39,6 +41,7 @@ def main() -> None:
     """Run the command line; user errors are one line and exit code 2."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # kernels it looks for, CPU or not
     sys.exit(run(sys.argv[1:]))
 
 

@@ -74,6 +74,20 @@ def modality_counts(cues: Iterable[Cue]) -> dict[State, int]:
     return dict(Counter(cue.state for cue in cues))
 
 
+def caption(cues: Iterable[Cue]) -> str:
+    """Return cues as one line: what is unremarkable goes unsaid, "than usual" is said once.
+
+    The last cue that compares keeps the words; the lone cue of a neutral face is kept.
+    """
+    every = list(cues)
+    kept = [c.text for c in every if c.state != "neutral"]
+    if not kept:
+        return every[0].text if len(every) == 1 else "nothing stands out"
+    usual = " than usual"
+    last = max((i for i, text in enumerate(kept) if text.endswith(usual)), default=-1)
+    return "; ".join(t if i == last else t.removesuffix(usual) for i, t in enumerate(kept))
+
+
 def clean_transcript(text: str, limit: int = MAX_TRANSCRIPT) -> str:
     r"""Return recognised words as plain text that cannot pose as anything else.
 
@@ -287,7 +301,7 @@ def _voice_cue(voice: Voice, value: float, z: float | None, source: str) -> Cue 
         word = voice.absolute(value)
         state: State = "neutral" if word == voice.words[2] else "observed"
         return Cue("prosody", state, f"{voice.subject} {word}", None, source)
-    compared = relative_words(z, voice.less, voice.more)
+    compared = relative_words(z, voice.less, voice.more, voice.slight)
     if compared is None:
         return Cue("prosody", "neutral", f"{voice.subject} as usual", None, source)
     return Cue("prosody", "observed", f"{voice.subject} {compared} than usual", None, source)

@@ -19,6 +19,8 @@ from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
+from textualize.describe import caption
+
 MAX_CHARACTERS = 20_000
 MAX_SECONDS = 2.0
 MAX_TEMPLATE = 100_000  # characters of source, so that the parser is bounded too
@@ -166,6 +168,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = {"range": self.globals["range"]}
         self.filters = {name: self.filters[name] for name in _FILTERS} | {
             "join": _joined,
+            "caption": caption,
             "_bounded": _bounded,
             "_concatenated": _concatenated,
         }

@@ -87,7 +87,7 @@ AU_SCALES: Mapping[Unit, Scale] = {
 Z_SLIGHT, Z_PLAIN, Z_MUCH = 0.5, 1.0, 1.7
 
 
-def relative_words(z: float, less: str, more: str) -> str | None:
+def relative_words(z: float, less: str, more: str, slight: float = Z_SLIGHT) -> str | None:
     """Return how far a z-score is from usual, or None when it is within the usual.
 
     >>> relative_words(1.8, "lower", "higher"), relative_words(-0.7, "less", "more")
@@ -96,7 +96,7 @@ def relative_words(z: float, less: str, more: str) -> str | None:
     True
     """
     size = abs(z)
-    if not size >= Z_SLIGHT:  # NaN is not a difference
+    if not size >= slight:  # NaN is not a difference
         return None
     word = more if z > 0 else less
     if size >= Z_MUCH:
@@ -111,6 +111,7 @@ class Voice:
     `track`, `column` and `functional` name the number (see `speakers.FUNCTIONALS`). `edges` are
     four ascending limits between the five `words`; the middle word is the unremarkable one.
     `less` and `more` compare with the speaker's usual; empty where the absolute says more.
+    `slight` is the z-score from which a difference is worded.
     """
 
     subject: str
@@ -122,6 +123,7 @@ class Voice:
     edges: tuple[float, float, float, float]
     words: tuple[str, str, str, str, str]
     source: str
+    slight: float = Z_SLIGHT
 
     def absolute(self, value: float) -> str:
         """Return the word of the range `value` is in."""
@@ -190,6 +192,7 @@ VOICES: tuple[Voice, ...] = (
         (2.5, 3.2, 4.6, 5.3),
         ("very slow", "slow", "medium", "fast", "very fast"),
         _RATE,
+        slight=0.3,  # counts of a few syllables are coarse: spread is wide, shifts in it small
     ),
     Voice(
         "final pitch",

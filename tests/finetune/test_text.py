@@ -305,7 +305,6 @@ text.train_encoder(recipe, TRAIN, VALIDATION, run)
 """
 
 
-@pytest.mark.slow
 def test_killed_with_signal_nine(bert, words, tmp_path):
     here = Path(__file__).resolve()
     (tmp_path / "tests_text.py").write_text(here.read_text())

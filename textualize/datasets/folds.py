@@ -15,7 +15,8 @@ from textualize.types import Clip
 
 Array = NDArray[Any]
 
-VALIDATION_SHARE = 0.2  # of the training groups, where the corpus names no validation split
+PUBLISHED_SHARE = 0.1  # of the training groups, where the corpus names train and test only
+VALIDATION_SHARE = 0.2  # of the groups that are not tested, in grouped folds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,15 @@ def published_fold(clips: Sequence[Clip], test: str = "test", seed: int = 0) -> 
     """Return the corpus' own split, reporting on the split named `test`.
 
     A validation split of the corpus is used where there is one and it is not the one reported
-    on; otherwise whole groups of the training split are held out.
+    on; otherwise whole groups of the training split are held out. A corpus with train and
+    validation only gives a fold without a test part.
 
     Raises:
         TextualizeError: a split is missing, or groups overlap.
     """
     present = sorted({c.split for c in clips if c.split})
-    for wanted in ("train", test):
+    wanted_splits = {"train"} if present == ["train", "validation"] else {"train", test}
+    for wanted in sorted(wanted_splits):
         if wanted not in present:
             raise TextualizeError(
                 f"the corpus has no split '{wanted}' (splits: {', '.join(present) or 'none'}); "
@@ -84,11 +87,11 @@ def published_fold(clips: Sequence[Clip], test: str = "test", seed: int = 0) -> 
     train = rest
     if not validation:
         labels, groups = _arrays(rest)
-        parts = min(round(1 / VALIDATION_SHARE), len(set(groups)))
+        parts = min(round(1 / PUBLISHED_SHARE), len(set(groups)))
         kept, out = next(iter(_split(labels, groups, parts, seed)))
         train, validation = [rest[i] for i in kept], [rest[i] for i in out]
     fold = Fold(
-        f"train/{test}",
+        f"train/{test}" if held else "train/validation",
         tuple(c.id for c in train),
         tuple(c.id for c in validation),
         tuple(c.id for c in held),
@@ -125,7 +128,7 @@ def _check(folds: Sequence[Fold], clips: Sequence[Clip]) -> None:
                 f"fold {fold.name}: {len(shared)} groups are on both sides "
                 f"(first: '{sorted(shared)[0]}')"
             )
-        if not (fold.train and fold.validation and fold.test):
+        if not (fold.train and fold.validation):
             raise TextualizeError(f"fold {fold.name} has an empty part: too few groups")
 
 

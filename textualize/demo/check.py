@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textualize.describe import describe
 from textualize.extract.word_error_rate import word_error_rate
@@ -54,20 +55,21 @@ def check_sensors(corpus: Corpus) -> SensorCheck:
     """Compare a corpus of the demo clips with how they were made."""
     made = truth()
     records = [r for r in corpus.records() if r.clip.id in made]
-    said = [made[r.clip.id]["text"] for r in records]
+    spoken = [made[r.clip.id]["text"] for r in records]
     heard = [r.transcript for r in records]
     return SensorCheck(
         len(records),
         float(np.mean(np.concatenate([_seen(r) for r in records]))),
         {au: _correlation(au, records, made) for au in CHECKED_AUS},
-        word_error_rate(" ".join(said), " ".join(heard)),
+        word_error_rate(" ".join(spoken), " ".join(heard)),
         _agreement(records, made, "pitch ", "pitch_level", "low", "high"),
         _agreement(records, made, "speaking rate ", "rate_level", "slow", "fast"),
     )
 
 
-def _seen(record: Record) -> np.ndarray[Any, Any]:
-    return np.isfinite(record.tracks["aus"].values).any(axis=1)
+def _seen(record: Record) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.isfinite(record.tracks["aus"].values).any(axis=1)
+    return found
 
 
 def _correlation(
@@ -87,10 +89,11 @@ def _correlation(
     return float(spearmanr(drawn, measured).statistic)
 
 
-def _drawn_at(track: Track, clip: Mapping[str, Any], au: str) -> np.ndarray[Any, Any]:
+def _drawn_at(track: Track, clip: Mapping[str, Any], au: str) -> NDArray[np.float64]:
     curve = np.asarray(clip["aus"][au], dtype=np.float64)
     index = np.rint(track.times * float(clip["rate_hz"])).astype(int)
-    return curve[np.clip(index, 0, len(curve) - 1)]
+    drawn: NDArray[np.float64] = curve[np.clip(index, 0, len(curve) - 1)]
+    return drawn
 
 
 def _agreement(
@@ -104,7 +107,7 @@ def _agreement(
     """Return the share of clips whose cue says what was made: low, usual or high.
 
     A clip made at a level other than the usual one agrees when the cue names that side; one made
-    at the usual level agrees when the cue names neither side clearly ("much").
+    at the usual level agrees when the cue says at most "slightly" more or less.
     """
     right = 0
     for record in records:
@@ -113,7 +116,7 @@ def _agreement(
         )
         said = (high in text) - (low in text)
         wanted = int(made[record.clip.id][level])
-        right += said == wanted or (wanted == 0 and "much" not in text)
+        right += said == wanted or (wanted == 0 and "slightly" in text)
     return right / len(records)
 
 

@@ -32,7 +32,7 @@ def run_demo(folder: Path, *, quick: bool, workers: int | None, out: Console, er
         corpus, suite = Corpus(SHIPPED), _installed(load_suite("demo-quick"), out)
     else:
         corpus, suite = _extracted(folder / "corpus", workers, out, err), load_suite("demo")
-    first = corpus.record(corpus.entries()[SHOWN_CLIP])
+    first = corpus.records()[SHOWN_CLIP]
     out.rule(f"what the language model reads ({first.clip.id})", align="left", style="dim")
     out.print(render(first, suite.template).text, markup=False)
     out.rule(style="dim")

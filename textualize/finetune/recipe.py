@@ -97,6 +97,8 @@ class TextRecipe(Prompted):
     quantization: Literal["none", "nf4", "int8"] = "none"
     dtype: Literal["float32", "bfloat16"] = "float32"
     max_tokens: int = Field(256, ge=16)
+    length_grouped: bool = False
+    """batch prompts of like length: less padding, but batches of like content"""
     epochs: int = Field(8, ge=1)
     batch_size: int = Field(16, ge=1)
     lr: float = Field(1e-3, gt=0)

@@ -280,7 +280,7 @@ def _arguments(recipe: TextRecipe, folder: Path) -> TrainingArguments:
         lr_scheduler_type="linear",
         max_grad_norm=1.0,
         optim="adamw_torch",
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="group_by_length" if recipe.length_grouped else "random",
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",

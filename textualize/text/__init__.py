@@ -1,1 +1,1 @@
-"""text."""
+"""The methods that read words: an encoder with a head, a causal model that scores its answers."""
