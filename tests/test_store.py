@@ -74,9 +74,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("end", [3.0, float("inf")])
 def test_clip_round_trip(end, tmp_path):
     clip = Clip(
-        "a", tmp_path / "a.mp4", Span(1.0, end), "s", "g",
-        (Utterance(Span(0, 0), "before", speaker="b"),), "joy", "train", "words", {"openface": "x#1"},
-    )  # fmt: skip
+        "a",
+        tmp_path / "a.mp4",
+        Span(1.0, end),
+        "s",
+        "g",
+        (Utterance(Span(0, 0), "before", speaker="b"),),
+        "joy",
+        "train",
+        "words",
+        {"openface": "x#1"},
+    )
     assert clip_from_json(json.loads(json.dumps(clip_json(clip), allow_nan=False))) == clip
 
 

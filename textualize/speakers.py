@@ -56,7 +56,7 @@ def _functionals(track: Track) -> Float32:
 def _percentiles(values: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the 10th and 90th percentile of each column's seen rows, (2, D)."""
     if seen.all():
-        return np.percentile(values, [10, 90], axis=0)
+        return np.asarray(np.percentile(values, [10, 90], axis=0))
     # column by column: numpy's own nanpercentile is an order slower
     columns = [values[s, i] for i, s in enumerate(seen.T)]
     none = np.full(2, np.nan)

@@ -1,1 +1,1 @@
-"""The demo: synthetic clips that ship with the package, how they are made, and the run over them."""
+"""The demo: synthetic clips that ship with the package, how they are made, the run over them."""

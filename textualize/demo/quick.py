@@ -1,7 +1,7 @@
 """The clips `textualize demo --quick` starts from: some of the demo corpus, already extracted.
 
-    textualize demo                        # extracts all clips to demo/corpus
-    python -m textualize.demo.quick demo/corpus
+textualize demo                        # extracts all clips to demo/corpus
+python -m textualize.demo.quick demo/corpus
 """
 
 from __future__ import annotations

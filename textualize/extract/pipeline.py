@@ -96,7 +96,8 @@ def extract_corpus(
 
     Raises:
         TextualizeError: nothing to read, duplicate ids, unknown sensor, a newer corpus.
-        SensorUnavailableError: a sensor's package or weights are missing; clips read so far are kept.
+        SensorUnavailableError: a sensor's package or weights are missing; what was read so far
+            is kept.
     """
     _check(clips, sensors, fps)
     found = labels or (labels_of(c.label for c in clips) if any(c.label for c in clips) else None)
