@@ -44,7 +44,7 @@ test-gpu: $(STAMP)  ## the tests that need a CUDA device
 	$(BIN)/pytest -q -m gpu
 
 bench: $(STAMP)  ## speed, as ratios against a peer in one run
-	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench
+	HF_HUB_OFFLINE=1 $(BIN)/python tests/bench.py
 
 build: $(STAMP)  ## sdist and wheel in dist/
 	$(BIN)/python -m build --installer pip

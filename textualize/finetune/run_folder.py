@@ -36,6 +36,9 @@ SCHEMA = 1
 PACKAGES = ("textualize", "torch", "transformers", "peft", "accelerate", "numpy", "scikit-learn")
 
 
+_BEGUN = {"labels.json", "recipe.yaml", "splits.json", "prompt"}  # written before any training
+
+
 def _refuse_overlap(ids: Mapping[str, Sequence[str]]) -> None:
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = set(ids[one]) & set(ids[other])
@@ -54,6 +57,11 @@ class RunFolder:
     def complete(self) -> bool:
         """True once training has finished and the card is written."""
         return (self.path / "README.md").is_file()
+
+    @property
+    def started(self) -> bool:
+        """True once there is something training would go on from, or that it has finished."""
+        return any(p.name not in _BEGUN for p in self.path.iterdir())
 
     def begin(
         self,
@@ -75,7 +83,7 @@ class RunFolder:
         _refuse_overlap(ids)
         splits = {**ids, "digest": digest_of(ids)}
         resolved = recipe.model_dump(mode="json")
-        if (self.path / "splits.json").exists():
+        if (self.path / "splits.json").exists() and self.started:
             same = (
                 read_json(self.path / "splits.json", "splits")["digest"] == splits["digest"]
                 and yaml.safe_load((self.path / "recipe.yaml").read_text("utf-8")) == resolved
@@ -87,7 +95,7 @@ class RunFolder:
                     "give another --out, or remove it"
                 )
             return not self.complete
-        if self.path.exists() and any(self.path.iterdir()):
+        if self.path.exists() and any(p.name not in _BEGUN for p in self.path.iterdir()):
             raise TextualizeError(f"{self.path} is not empty and not a run folder: give another")
         write_json_atomic(
             self.path / "labels.json",
