@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textualize import speakers
-from textualize.describe import MAX_AUS, MAX_TRANSCRIPT, clean_transcript, describe, modality_counts
+from textualize.describe import (
+    MAX_AUS,
+    MAX_TRANSCRIPT,
+    caption,
+    clean_transcript,
+    describe,
+    modality_counts,
+)
 from textualize.errors import TextualizeError
-from textualize.types import MODALITIES, Clip, Record, Span, Status, Track, Utterance
+from textualize.types import MODALITIES, Clip, Cue, Record, Span, Status, Track, Utterance
 from textualize.wording import AU_NAMES, AU_SCALES, VOICES, pause_words, relative_words
 
 RATE_COLUMNS = (
@@ -287,6 +294,33 @@ def test_long_speech_is_cut_visibly_in_one_utterance_or_many():
 def phrase(subject, cues):
     (text,) = [t for t in texts(cues) if t.startswith(subject + " ")]
     return text
+
+
+def test_an_unreliable_estimate_is_not_worded_but_the_same_action_from_a_coder_is():
+    names = ("AU17", "AU12")
+    values = [[1.0, 0.9]] * 4
+    measured = record(aus(values, names, "deviation"))
+    coded = record(aus([[3.5, 3.5]] * 4, names, "intensity"))
+    assert texts(describe(measured, ("face",))) == ["lip corner puller (AU12) strong"]
+    assert any("chin raiser" in t for t in texts(describe(coded, ("face",))))
+
+
+def cue(text, state="observed"):
+    return Cue("prosody", state, text, None, "test")
+
+
+def test_a_caption_leaves_the_unremarkable_out_and_compares_once():
+    cues = [
+        cue("pitch higher than usual"),
+        cue("loudness as usual", "neutral"),
+        cue("speaking rate much slower than usual"),
+        cue("two pauses, long"),
+    ]
+    assert caption(cues) == "pitch higher; speaking rate much slower than usual; two pauses, long"
+    assert caption([cue("pitch medium", "neutral"), cue("no pause", "neutral")]) == (
+        "nothing stands out"
+    )
+    assert caption([cue("neutral face", "neutral")]) == "neutral face"
 
 
 def test_a_middling_voice_is_neutral_throughout():

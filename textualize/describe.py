@@ -200,7 +200,7 @@ def _active_aus(track: Track) -> list[Cue]:
     cues = []
     for column in np.argsort(-np.nan_to_num(peaks, nan=-np.inf), kind="stable"):
         word = scale.grade(float(peaks[column]), single)
-        if word is not None:
+        if word is not None and track.names[column] not in scale.unworded:
             text = f"{_au_phrase(track.names[column])} {word}"
             span = _span_above(track, int(column), scale.active)
             cues.append(Cue("face", "observed", text, span, track.source))
@@ -214,7 +214,7 @@ def _unusual_aus(track: Track, z: Float32) -> list[Cue]:
     cues = []
     for column in np.argsort(-np.abs(np.nan_to_num(differences)), kind="stable"):
         words = relative_words(float(differences[column]), "less", "more")
-        if words is not None:
+        if words is not None and track.names[column] not in scale.unworded:
             text = f"{_au_phrase(track.names[column])} {words} than usual"
             span = _span_above(track, int(column), scale.active) if "more" in words else None
             cues.append(Cue("face", "observed", text, span, track.source))

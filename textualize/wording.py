@@ -49,7 +49,8 @@ class Scale:
     """When an action unit counts as active, and how strong, in one unit.
 
     `words` grade what is above `active`, then `clear`, then `strong`. `clip_mean` multiplies all
-    three when a track has a single row: a mean over the clip is lower than its peak.
+    three when a track has a single row: a mean over the clip is lower than its peak. `unworded`
+    action units are left to methods that read numbers.
     """
 
     active: float
@@ -58,6 +59,7 @@ class Scale:
     words: tuple[str, str, str]
     clip_mean: float
     source: str
+    unworded: frozenset[str] = frozenset()
 
     def grade(self, value: float, single_row: bool = False) -> str | None:
         """Return the word for `value`, or None when it is not strictly above `active`.
@@ -80,7 +82,17 @@ AU_SCALES: Mapping[Unit, Scale] = {
     # 0/1 says nothing about strength; the fraction of seen frames says how lasting it was.
     "presence": Scale(0.2, 0.5, 0.8, ("briefly", "often", "throughout"), 1.0, "ours"),
     # 0 is the clip's own neutral, 1 a full action.
-    "deviation": Scale(0.25, 0.5, 0.8, _STRENGTH, 1.0, "ours; noise of resting frames is < 0.2"),
+    # The landmarks' AU 17 runs against py-feat's on real faces (see `extract/action_units.py`):
+    # a sentence about it would mislead.
+    "deviation": Scale(
+        0.25,
+        0.5,
+        0.8,
+        _STRENGTH,
+        1.0,
+        "ours; noise of resting frames is < 0.2",
+        frozenset({"AU17"}),
+    ),
 }
 
 # |z| among the same person's clips: below the first it is as usual (Cohen's medium effect).

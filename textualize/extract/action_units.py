@@ -36,7 +36,7 @@ NAMES = (
     "AU01", "AU02", "AU04", "AU05", "AU10", "AU12", "AU15", "AU17", "AU20", "AU25", "AU26", "AU43",
 )  # fmt: skip
 CONFIDENCE: Mapping[str, Literal["strong", "weak"]] = {
-    name: "weak" if name in ("AU04", "AU17") else "strong" for name in NAMES
+    name: "weak" if name in ("AU04", "AU17", "AU26") else "strong" for name in NAMES
 }
 
 # The stable points and where they lie on a frontal face: x right, y down, z away from the

@@ -122,7 +122,7 @@ class TextLLM:
         folder = RunFolder(run)
         recipe = models.stored_recipe(folder)
         net, tokenizer = models.load_trained(AutoModelForCausalLM, folder, recipe, "left")
-        reader = PromptReader.of_run(Path(run), recipe, folder.labels.labels)
+        reader = PromptReader.of_run(Path(run), folder.labels.labels)
         net.eval()
         return cls(net, tokenizer, reader, folder.labels)._limited(recipe)
 

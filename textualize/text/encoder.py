@@ -167,7 +167,7 @@ class TextEncoder:
         folder = RunFolder(run)
         recipe = models.stored_recipe(folder)
         base, tokenizer = models.load_trained(AutoModel, folder, recipe, "right")
-        reader = PromptReader.of_run(Path(run), recipe)
+        reader = PromptReader.of_run(Path(run))
         made = cls._assembled(base, tokenizer, reader, folder.labels, recipe)
         made.net.head.load_state_dict(load_file(str(Path(run) / "head.safetensors")))
         made.net.eval()
