@@ -96,6 +96,8 @@ class TextRecipe(Prompted):
     """how an encoder's hidden states become one vector"""
     quantization: Literal["none", "nf4", "int8"] = "none"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    prior_correction: bool = False
+    """take a share of the training prior off the class scores, fitted on validation"""
     max_tokens: int = Field(256, ge=16)
     length_grouped: bool = False
     """batch prompts of like length: less padding, but batches of like content"""

@@ -44,6 +44,7 @@ from textualize.finetune.recipe import TextRecipe
 from textualize.finetune.run_folder import RunFolder
 from textualize.text import models
 from textualize.text.causal import TextLLM
+from textualize.text.decision import class_bias, fitted_exponent, save_bias
 from textualize.text.encoder import TextEncoder
 from textualize.text.predict import Item, TextMethod, probabilities
 from textualize.types import Record
@@ -124,9 +125,29 @@ def _train(
         best = trainer.best_line()
         run.write_metrics(trainer.lines(best["epoch"]))
         summary["selected epoch"] = best["epoch"]
-        summary[f"validation {recipe.select}"] = round(best[recipe.select], 4)
+        reached = best[recipe.select]
+        if recipe.prior_correction:
+            exponent, reached = _correct_prior(method, recipe, checked, truth, classes, run)
+            summary["prior exponent"] = exponent
+        summary[f"validation {recipe.select}"] = round(reached, 4)
         summary["truncated prompts"] = f"{method.truncated} of {len(learned) + len(checked)}"
         run.finish(summary, notes, started)
+
+
+def _correct_prior(
+    method: TextMethod,
+    recipe: TextRecipe,
+    checked: Sequence[Item],
+    truth: Sequence[int],
+    classes: Sequence[int],
+    run: RunFolder,
+) -> tuple[float, float]:
+    """Fit and store the method's class bias; return the exponent and the validation score."""
+    found = probabilities(method, checked, 2 * recipe.batch_size)
+    exponent, reached = fitted_exponent(found, truth, classes, recipe.select)
+    method.bias = class_bias(classes, len(method.labels), exponent)
+    save_bias(run.path, method.labels, method.bias, exponent)
+    return exponent, reached
 
 
 def _counted(

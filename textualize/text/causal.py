@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
@@ -21,6 +22,7 @@ from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
 from textualize.text import models, predict, scoring
 from textualize.text.answers import answer_ids, fitted_ids
+from textualize.text.decision import load_bias
 from textualize.text.prompts import PromptReader
 from textualize.text.scratch import scratch_model, scratch_tokenizer
 from textualize.types import Prediction, Record
@@ -44,6 +46,7 @@ class TextLLM:
         self.tree = scoring.label_tree(self.answers)
         self.limit = 0
         self.truncated = 0
+        self.bias = np.zeros(len(labels))
         self.notes: list[str] = []
 
     @property
@@ -124,7 +127,9 @@ class TextLLM:
         net, tokenizer = models.load_trained(AutoModelForCausalLM, folder, recipe, "left")
         reader = PromptReader.of_run(Path(run), folder.labels.labels)
         net.eval()
-        return cls(net, tokenizer, reader, folder.labels)._limited(recipe)
+        made = cls(net, tokenizer, reader, folder.labels)._limited(recipe)
+        made.bias = load_bias(Path(run), made.labels)
+        return made
 
     # --- used ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as tensor_bytes
@@ -24,6 +25,7 @@ from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
 from textualize.store import write_bytes_atomic
 from textualize.text import models, predict
+from textualize.text.decision import load_bias
 from textualize.text.prompts import PromptReader
 from textualize.types import Prediction, Record
 
@@ -92,6 +94,7 @@ class TextEncoder:
         self.label_set = labels
         self.limit = limit
         self.truncated = 0
+        self.bias = np.zeros(len(labels))
         self.notes: list[str] = []
 
     @property
@@ -171,6 +174,7 @@ class TextEncoder:
         made = cls._assembled(base, tokenizer, reader, folder.labels, recipe)
         made.net.head.load_state_dict(load_file(str(Path(run) / "head.safetensors")))
         made.net.eval()
+        made.bias = load_bias(Path(run), made.labels)
         return made
 
     # --- used ---------------------------------------------------------------------------------

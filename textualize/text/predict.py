@@ -30,6 +30,7 @@ class TextMethod(Protocol):
     limit: int
     truncated: int
     notes: list[str]
+    bias: NDArray[np.float64]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -56,7 +57,8 @@ def probabilities(
 ) -> NDArray[np.float64]:
     """Return class probabilities (N, C) in the items' order; dropout is off meanwhile.
 
-    Items of like length share a batch, so little is computed for padding.
+    The method's `bias` (C,) is added to its log scores, see `decision.py`. Items of like
+    length share a batch, so little is computed for padding.
     """
     order = sorted(range(len(items)), key=lambda i: (len(items[i]["input_ids"]), i))
     scores = np.zeros((len(items), len(method.labels)))
@@ -70,7 +72,7 @@ def probabilities(
                 raise TextualizeError(
                     f"{method.method} gives scores that are not finite: lower lr, or use float32"
                 )
-            scores[rows] = torch.softmax(batch, -1).numpy()
+            scores[rows] = torch.softmax(batch + torch.from_numpy(method.bias), -1).numpy()
     finally:
         method.net.train(training)
     return scores
