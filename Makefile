@@ -13,12 +13,12 @@ help:  ## show this list
 
 setup: $(STAMP)  ## create .venv with everything pinned in constraints.txt
 
+# torch by itself first, so that its build can be chosen, e.g. a CPU build by
+# make setup TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: give another with make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	# torch by itself first, so that its build can be chosen, e.g. a CPU build by
-	# make setup TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[extract,finetune,dev]'
 	@touch $(STAMP)
