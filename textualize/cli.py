@@ -58,6 +58,12 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         err.print("textualize: stopped; run the same command again to go on", markup=False)
         return 130
+    except ModuleNotFoundError as error:
+        if (error.name or "textualize").startswith("textualize"):
+            raise
+        what = f"this command needs {error.name}: pip install 'textualize[extract,finetune]'"
+        err.print(f"textualize: {what}", markup=False)
+        return 2
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is None:

@@ -6,6 +6,7 @@ and sensor, so a killed run loses only the clips in flight, and a second run doe
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from textualize.errors import TextualizeError
+from textualize.errors import TextualizeError, missing_package
 from textualize.extract.sensor import Sensor, make_sensor, modality_of
 from textualize.labels import LabelSet, labels_of
 from textualize.store import (
@@ -132,6 +133,8 @@ def extract(clips: Sequence[Clip], corpus: str | Path, **options: Any) -> list[R
 def _check(clips: Sequence[Clip], sensors: Sequence[str], fps: float) -> None:
     if not clips:
         raise TextualizeError("no clips to extract")
+    if importlib.util.find_spec("av") is None:
+        raise missing_package("reading media", "av", "extract")
     twice = [name for name, n in Counter(c.id for c in clips).items() if n > 1]
     if twice:
         raise TextualizeError(f"{len(twice)} clip ids are given twice (first: {twice[0]})")
