@@ -77,7 +77,9 @@ class MediaPipeFace:
                 from mediapipe.python.solutions.face_detection import FaceDetection
                 from mediapipe.python.solutions.face_mesh import FaceMesh
         except ImportError as error:
-            raise missing_package("the mediapipe sensor", "mediapipe==0.10.21", "extract") from error
+            raise missing_package(
+                "the mediapipe sensor", "mediapipe==0.10.21", "extract"
+            ) from error
         cv2.setNumThreads(1)
         self.version = f"{mediapipe.__version__}+au{action_units.VERSION}"
         modules = Path(mediapipe.__file__).parent / "modules"
