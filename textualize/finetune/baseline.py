@@ -121,11 +121,11 @@ def _batch(
     clips: Sequence[Summaries],
     records: Sequence[Record],
     labels: LabelSet,
-    balanced: bool,
+    balanced: float,
 ) -> tuple[Batch, list[str]]:
     targets = [labels.index(r.clip.label) for r in records]
     count = Counter(targets)
-    share = [len(targets) / (len(count) * count[t]) if balanced else 1.0 for t in targets]
+    share = [(len(targets) / (len(count) * count[t])) ** balanced for t in targets]
     return features.batch(clips, targets, share)
 
 

@@ -55,8 +55,8 @@ class Recipe(Options):
     seed: int = 0
     select: Selection = "macro_f1"
     """the validation score that chooses epoch and strength"""
-    class_balanced: bool = False
-    """weight the loss by inverse class frequency in the training records"""
+    class_balanced: float = Field(0.0, ge=0, le=1)
+    """weight the loss by inverse class frequency to this power: 0 not at all, 1 fully"""
 
     @property
     def digest(self) -> str:

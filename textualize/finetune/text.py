@@ -82,15 +82,16 @@ def train_causal(
     _train(method, recipe, train, validation, run, started)
 
 
-def class_weights(classes: Sequence[int], n_classes: int) -> Tensor:
-    """Return inverse frequencies N / (C' n_c), (C,), C' the classes that occur; 0 for the others.
+def class_weights(classes: Sequence[int], n_classes: int, power: float = 1.0) -> Tensor:
+    """Return (N / (C' n_c))^power, (C,), C' the classes that occur; 0 for the others.
 
     >>> class_weights([0, 0, 0, 1], 3).tolist()
     [0.6666666865348816, 2.0, 0.0]
     """
     counts = Counter(classes)
     weights = [
-        len(classes) / (len(counts) * counts[c]) if c in counts else 0.0 for c in range(n_classes)
+        (len(classes) / (len(counts) * counts[c])) ** power if c in counts else 0.0
+        for c in range(n_classes)
     ]
     return torch.tensor(weights)
 
@@ -209,7 +210,11 @@ class TextTrainer(Trainer):  # type: ignore[misc]
         self.checked = checked
         self.truth = np.asarray(truth)
         self.run = run
-        self.weights = class_weights(classes, len(method.labels)) if recipe.class_balanced else None
+        self.weights = (
+            class_weights(classes, len(method.labels), recipe.class_balanced)
+            if recipe.class_balanced
+            else None
+        )
         super().__init__(
             model=method.net,
             args=_arguments(recipe, run.path / "checkpoints"),
