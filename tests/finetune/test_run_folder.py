@@ -43,6 +43,13 @@ def test_another_recipe_or_split_in_the_folder_is_refused_and_nothing_is_lost(tm
     assert (run.path / "recipe.yaml").read_text() == before and run.complete
 
 
+def test_a_run_from_before_a_key_existed_is_still_the_same_run(tmp_path):
+    run = train(recipe(), records(0, 4), records(4, 2), tmp_path / "r", labels=LABELS)
+    lines = (run.path / "recipe.yaml").read_text().splitlines()
+    (run.path / "recipe.yaml").write_text("\n".join(x for x in lines if "class_b" not in x))
+    assert not run.begin(recipe(), LABELS, records(0, 4), records(4, 2))
+
+
 def test_a_run_that_never_started_can_be_begun_again_with_another_recipe(tmp_path):
     run = RunFolder(tmp_path / "r")
     run.begin(recipe(), LABELS, records(0, 4), records(4, 2))

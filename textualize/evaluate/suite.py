@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,7 +118,6 @@ def run_suite(
     predictions: dict[str, list[Prediction]] = {}
     trained: dict[str, Trained] = {}
     fresh = reused = 0
-    opened: list[dict[str, Any]] = []
     for name in suite.methods:
         recipe = load_recipe(name, overrides_of(suite, name)).model_copy(
             update={"seed": suite.seed}
@@ -143,13 +142,9 @@ def run_suite(
             answers, speed, first = _answers(run, [by_id[i] for i in fold.test])
             predictions.setdefault(Path(name).stem, []).extend(answers)
             parts.append(read_run(where, speed))
-            if first:
-                opened.append(
-                    {"method": Path(name).stem, "fold": fold.name, "digest": fold.digest,
-                     "when": datetime.now(UTC).isoformat(timespec="seconds")}
-                )  # fmt: skip
+            if first:  # written at once: an opening must not get lost with what comes after
+                _log_opening(runs / "openings.jsonl", Path(name).stem, fold)
         trained[Path(name).stem] = together(parts)
-    _log_openings(runs / "openings.jsonl", opened)
     tested = [by_id[i] for fold in folds for i in fold.test]
     prompts = prompts_of(tested, suite.template)
     report = build_report(
@@ -205,11 +200,11 @@ def _answers(run: RunFolder, test: Sequence[Record]) -> tuple[list[Prediction], 
     return answers, speed, True
 
 
-def _log_openings(path: Path, opened: Sequence[Mapping[str, Any]]) -> None:
-    if not opened:
-        return
+def _log_opening(path: Path, method: str, fold: Fold) -> None:
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    line = {"method": method, "fold": fold.name, "digest": fold.digest, "when": when}
     before = path.read_text("utf-8") if path.is_file() else ""
-    write_text_atomic(path, before + "".join(json.dumps(x) + "\n" for x in opened))
+    write_text_atomic(path, before + json.dumps(line) + "\n")
 
 
 def _reopened(path: Path) -> list[str]:

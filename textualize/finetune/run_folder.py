@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from textualize.errors import TextualizeError
-from textualize.finetune.recipe import Recipe
+from textualize.finetune.recipe import Recipe, parse
 from textualize.labels import LABEL_SETS, LabelSet
 from textualize.store import digest_of, read_json, write_json_atomic, write_text_atomic
 from textualize.types import Record
@@ -86,7 +86,8 @@ class RunFolder:
         if (self.path / "splits.json").exists() and self.started:
             same = (
                 read_json(self.path / "splits.json", "splits")["digest"] == splits["digest"]
-                and yaml.safe_load((self.path / "recipe.yaml").read_text("utf-8")) == resolved
+                # through today's schema: a key added since then has its default
+                and parse(self.recipe_values, str(self.path / "recipe.yaml")) == recipe
                 and self.labels.labels == labels.labels
             )
             if not same:
