@@ -38,6 +38,15 @@ def test_folds_are_deterministic_and_their_digest_tells_them_apart():
     assert len({f.digest for f in one}) == 3
 
 
+@pytest.mark.parametrize("split", [None, ["train", "train", "test"]])
+def test_the_order_of_the_clips_changes_nothing(split):
+    made = clips(9, 6, split)
+    mixed = [made[i] for i in np.random.default_rng(0).permutation(len(made))]
+    for a, b in ((made, mixed), (made, made[::-1])):
+        assert chosen_fold(a, None, 1, "test") == chosen_fold(b, None, 1, "test")
+        assert grouped_folds(a, 3) == grouped_folds(b, 3)
+
+
 def test_classes_are_balanced_over_folds():
     made = clips(12, 6)
     label = {c.id: c.label for c in made}

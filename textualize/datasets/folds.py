@@ -43,6 +43,7 @@ def grouped_folds(clips: Sequence[Clip], count: int = 4, seed: int = 0) -> list[
     Raises:
         TextualizeError: fewer groups than folds + 1, or an unlabelled clip.
     """
+    clips = sorted(clips, key=lambda c: c.id)  # the order of extraction must not change a score
     labels, groups = _arrays(clips)
     found = len(set(groups))
     if count < 2 or found < count + 1:
@@ -73,6 +74,7 @@ def published_fold(clips: Sequence[Clip], test: str = "test", seed: int = 0) -> 
     Raises:
         TextualizeError: a split is missing, or groups overlap.
     """
+    clips = sorted(clips, key=lambda c: c.id)
     present = sorted({c.split for c in clips if c.split})
     wanted_splits = {"train"} if present == ["train", "validation"] else {"train", test}
     for wanted in sorted(wanted_splits):

@@ -304,7 +304,7 @@ def _write_index(
             entries[result.clip.id] = Entry(result.clip, {**kept, **result.items}, result.media)
         else:
             entries.pop(result.clip.id, None)
-    corpus.write_entries(entries.values())
+    corpus.write_entries(sorted(entries.values(), key=lambda e: e.clip.id))
     touched = set(results) | {f.clip for f in earlier_failures}
     failures = [f for f in corpus.failures() if f.clip not in touched]
     failures += [*earlier_failures, *(f for r in results.values() for f in r.failures)]
