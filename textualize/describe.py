@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -67,11 +66,6 @@ def describe(record: Record, modalities: Sequence[Modality] = MODALITIES) -> tup
             missing = _missing(record, modality)
             cues += [missing] if missing else workers[modality](record)
     return tuple(cues)
-
-
-def modality_counts(cues: Iterable[Cue]) -> dict[State, int]:
-    """Return how many cues are in each state, for reports; states without a cue are left out."""
-    return dict(Counter(cue.state for cue in cues))
 
 
 def caption(cues: Iterable[Cue]) -> str:

@@ -17,7 +17,7 @@ PACKAGES = {
     "mediapipe": ("mediapipe", "sensor mediapipe (face; models are in the package)", "extract"),
     "pocketsphinx": ("pocketsphinx", "sensor pocketsphinx (speech; model is in it)", "extract"),
     "faster_whisper": ("faster-whisper", "sensor whisper (speech; needs weights)", "extract"),
-    "librosa": ("librosa", "audio analysis", "extract"),
+    "librosa": ("librosa", "the peer our pitch tracker is timed against", "extract"),
     "feat": ("py-feat", "sensor py-feat (face; needs weights, non-commercial)", "py-feat"),
     "torch": ("torch", "text and feature methods", "finetune"),
     "transformers": ("transformers", "text methods", "finetune"),

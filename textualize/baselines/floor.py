@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from textualize.finetune.run_folder import RunFolder
 
 # Keeps "au12", one-letter words, and the marks that tell a shout from a question; on MELD's
-# transcripts the marks are worth nine points of weighted F1.
+# transcripts the marks are worth eight points of weighted F1.
 TOKEN = r"(?u)\w+|[!?.]+"
 MIN_CLIPS = 2  # an n-gram of a single training clip says nothing about the next
 MAX_ITERATIONS = 2000

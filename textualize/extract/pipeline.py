@@ -29,7 +29,7 @@ from textualize.store import (
     read_item,
     write_item,
 )
-from textualize.types import Clip, Modality, Record
+from textualize.types import Clip, Record
 
 # In each modality the first sensor that finds something is kept: what the corpus brings
 # (OpenFace tables, transcripts) goes before what we measure.
@@ -333,8 +333,3 @@ def _outcome(
         states,
         tuple(unseen),
     )
-
-
-def modalities_of(sensors: Sequence[str]) -> tuple[Modality, ...]:
-    """Return the modalities a list of sensor specs covers, in order, each once."""
-    return tuple(dict.fromkeys(modality_of(s) for s in sensors))
