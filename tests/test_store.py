@@ -1,14 +1,19 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from textualize import store
 from textualize.errors import TextualizeError
 from textualize.labels import label_set
 from textualize.store import (
     Corpus,
     Entry,
     Item,
+    StorageError,
     clip_from_json,
     clip_json,
     failure,
@@ -65,7 +70,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="cannot write .*: disk full; what was finished is kept"):
         write_bytes_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
@@ -133,3 +138,40 @@ def test_failures_round_trip(tmp_path):
     corpus.write_failures([failure("a", "face", "two\nlines")])
     (found,) = corpus.failures()
     assert (found.clip, found.stage, found.error) == ("a", "face", "two lines")
+
+
+def test_what_a_killed_process_left_is_swept_and_a_live_ones_is_not(tmp_path):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    host = store._HOST
+    left = tmp_path / "tracks/ab" / f".x.safetensors.{host}-{dead}.abc.tmp"
+    live = tmp_path / f".records.jsonl.{host}-{os.getpid()}.abc.tmp"
+    elsewhere = tmp_path / ".records.jsonl.another-1.abc.tmp"
+    for path in (left, live, elsewhere):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    store.sweep(tmp_path)
+    assert not left.exists() and live.exists() and elsewhere.exists()
+
+
+def test_failed_sensors_are_said_in_the_record(tmp_path):
+    corpus = Corpus.create(tmp_path / "c", None)
+    corpus.write_entries([Entry(Clip("a", None), {}, failed={"face": "it broke"})])
+    status = corpus.records()[0].status["face"]
+    assert (status.state, status.reason) == ("failed", "it broke")
+
+
+def test_sensors_are_listed_once_and_labels_stay(tmp_path):
+    Corpus.create(tmp_path / "c", label_set("basic7"), [{"spec": "a", "version": "1"}])
+    corpus = Corpus.create(tmp_path / "c", None, [{"version": "1", "spec": "a"}, {"spec": "b"}])
+    assert [s["spec"] for s in corpus.about["sensors"]].count("a") == 1
+    assert len(corpus.about["sensors"]) == 2 and corpus.labels == label_set("basic7")
+
+
+def test_pixels_stay_bytes(tmp_path):
+    crops = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    item = Item(Status("observed", "x"), {"crops": Track(crops, 5.0, 0.0, (), "pixels", "x")})
+    write_item(tmp_path, "abcd", item)
+    back = read_item(tmp_path, "abcd")
+    assert back is not None and back.tracks["crops"].values.dtype == np.uint8
+    np.testing.assert_array_equal(back.tracks["crops"].values, crops)

@@ -34,6 +34,7 @@ out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty()
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CorpusOption = Annotated[Path, typer.Option("--corpus", help="Corpus folder.")]
+NewCorpusOption = Annotated[Path, typer.Option("--corpus", "-o", help="Corpus folder to fill.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
@@ -73,22 +74,25 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @app.command(
-    epilog="Example: textualize extract media/ --corpus corpora/mine   ·   textualize extract "
-    "clips.csv --corpus corpora/mine --sensors mediapipe,whisper=/models/base,prosody"
+    epilog="Example: textualize extract media/ -o corpora/mine   ·   textualize extract "
+    "clips.csv -o corpora/mine --sensors embedded,speech=whisper=/models/base"
 )
 def extract(
     source: Annotated[
         list[Path],
         typer.Argument(help="Media files, folders, one manifest (.csv .tsv .jsonl), or a root."),
     ],
-    corpus: CorpusOption,
+    corpus: NewCorpusOption,
     dataset: Annotated[
         str | None, typer.Option(help="Read SOURCE as a known corpus: meld, ravdess, demo.")
     ] = None,
     sensors: Annotated[
-        str | None,
-        typer.Option(help="Comma-separated; per modality the first that finds something is kept."),
-    ] = None,
+        str,
+        typer.Option(
+            help="'embedded', 'full', or sensors by comma; face=…, speech=… replace a preset's. "
+            "Per modality the first that finds something is kept."
+        ),
+    ] = "embedded",
     labels: Annotated[
         str | None, typer.Option(help="Label set every label must belong to, e.g. compound7.")
     ] = None,
@@ -97,24 +101,38 @@ def extract(
         int | None, typer.Option(min=0, help="Processes (default: one per core).")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N clips.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what is in quarantine.")
+    ] = False,
+    max_failures: Annotated[
+        int | None, typer.Option(min=0, help="Stop when more clips than this have failed.")
+    ] = None,
+    hwaccel: Annotated[
+        str, typer.Option(help="Decode pictures on a device of FFmpeg's, e.g. cuda.")
+    ] = "",
+    ray: Annotated[
+        str | None, typer.Option(help="Work on a Ray cluster: its address, or 'auto'.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Read videos, recordings and images into a corpus of tracks and transcripts."""
     from textualize.console import extraction_summary, progress_bar
     from textualize.datasets.sources import listing_of
-    from textualize.extract.pipeline import DEFAULT_SENSORS, extract_corpus
+    from textualize.extract.pipeline import extract_corpus
 
     listing = listing_of(source, dataset, labels)
-    clips = listing.clips[:limit]
-    chosen = tuple(s.strip() for s in sensors.split(",")) if sensors else DEFAULT_SENSORS
     with progress_bar("extract", quiet=as_json) as step:
         outcome = extract_corpus(
-            clips,
+            listing.clips[:limit],
             corpus,
-            sensors=chosen,
+            sensors=sensors,
             labels=listing.labels,
             fps=fps,
             workers=workers,
+            hwaccel=hwaccel,
+            ray=ray,
+            retry_failed=retry_failed,
+            max_failures=max_failures,
             earlier_failures=listing.failures,
             progress=step,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +23,22 @@ if TYPE_CHECKING:
     from textualize.extract.pipeline import Outcome
     from textualize.finetune.run_folder import RunFolder
 
+LOG_EVERY_S = 60.0
 SHOWN = 20  # lines of one kind before "and N more"
 
 
 @contextmanager
 def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield a function (done, total, name) that moves a progress bar on standard error."""
+    """Yield a function (done, total, name) that shows progress on standard error.
+
+    On a terminal a bar with the rate and the time left; in a log a line a minute.
+    """
+    terminal = Console(stderr=True)
     if quiet:
         yield lambda done, total, name: None
+        return
+    if not terminal.is_terminal:
+        yield _log_line(what, terminal)
         return
     from rich.progress import (  # fmt: skip
         BarColumn,
@@ -44,16 +53,41 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
+    begun = time.monotonic()
+    with Progress(*columns, console=terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="")
 
         def step(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"{what} {escape(name)[:24]}")
+            bar.update(
+                task,
+                completed=done,
+                total=total,
+                description=f"{what} {escape(name)[:24]}",
+                rate=f"{done / max(1e-6, time.monotonic() - begun):.1f}/s",
+            )
 
         yield step
+
+
+def _log_line(what: str, console: Console) -> Callable[[int, int, str], None]:
+    begun = told = time.monotonic()
+
+    def step(done: int, total: int, name: str) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < LOG_EVERY_S:
+            return
+        told = now
+        rate = done / (now - begun)
+        left = (total - done) / rate / 60
+        line = f"{what}: {done} of {total}, {rate:.2f}/s, about {left:.0f} min left"
+        console.print(line, markup=False, highlight=False)
+
+    return step
 
 
 def chosen_records(corpus: Path, clip: str | None) -> list[Record]:
@@ -90,8 +124,12 @@ def extraction_summary(outcome: Outcome, out: Console, err: Console, *, as_json:
             "clips": outcome.clips,
             "read": outcome.read,
             "reused": outcome.reused,
+            "seconds": round(outcome.seconds, 2),
             "states": outcome.states,
-            "failures": [{"clip": f.clip, "error": f.error} for f in outcome.failures],
+            "failures": [
+                {"clip": f.clip, "stage": f.stage, "error": f.error} for f in outcome.failures
+            ],
+            "earlier_failures": outcome.earlier,
             "unseen": outcome.unseen,
         }
         print(json.dumps(value, ensure_ascii=False))
@@ -110,9 +148,16 @@ def extraction_summary(outcome: Outcome, out: Console, err: Console, *, as_json:
     )
     for modality in nowhere:
         err.print(f"textualize: {modality} was found in none of the clips", markup=False)
+    if outcome.earlier:
+        err.print(
+            f"{outcome.earlier} failed before and were not tried again: --retry-failed does",
+            markup=False,
+        )
+    rate = outcome.clips / max(1e-6, outcome.seconds)
     out.print(
         f"{outcome.corpus.folder}: {outcome.read} read, {outcome.reused} reused, "
-        f"{len(outcome.failures)} in quarantine  ({states})",
+        f"{len(outcome.failures)} in quarantine  ({states})  "
+        f"{outcome.seconds:.1f} s, {rate:.1f} clips/s",
         markup=False,
     )
     return code

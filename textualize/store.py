@@ -18,14 +18,17 @@ import hashlib
 import json
 import math
 import os
+import platform
+import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as safetensors_bytes
 
@@ -38,21 +41,59 @@ SCHEMA = 1  # raised when a reader of today could misread a corpus of tomorrow
 
 Json = dict[str, Any]
 
+_HOST = re.sub(r"[^A-Za-z0-9]+", "_", platform.node())[:40]
+_TEMPORARY = ".tmp"
+_LOCK = ".lock"
+
+
+class StorageError(TextualizeError):
+    """The disk is full or may not be written: nothing can go on, nothing was damaged."""
+
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises StorageError where it cannot be written; the old content is then still there.
+    """
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)  # mkstemp's 0600 would hide a shared corpus from colleagues
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # the owner's name in the temporary file lets `sweep` tell a dead writer's from a live one's
+        prefix = f".{path.name}.{_HOST}-{os.getpid()}."
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=_TEMPORARY)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).chmod(0o644)  # mkstemp's 0600 would hide a shared corpus from colleagues
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(
+            f"cannot write {path}: {reason}; what was finished is kept, run the same command "
+            "again when it can be written"
+        ) from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes of this machine left in a folder."""
+    for path in folder.rglob(f".*{_TEMPORARY}"):
+        host, _, pid = path.name.split(".")[-3].rpartition("-")
+        if host == _HOST and pid.isdigit() and not _alive(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -111,6 +152,10 @@ def _utterance(value: Mapping[str, Any]) -> Utterance:
         value.get("speaker"),
         value.get("confidence"),
         str(value.get("source", "")),
+        value.get("language"),
+        value.get("avg_logprob"),
+        value.get("no_speech_prob"),
+        str(value.get("doubt", "")),
     )
 
 
@@ -121,7 +166,10 @@ def item_path(corpus: Path, key: str) -> Path:
 
 def write_item(corpus: Path, key: str, item: Item) -> None:
     """Store one sensor's result atomically."""
-    tensors = {name: np.ascontiguousarray(t.values, np.float32) for name, t in item.tracks.items()}
+    tensors = {
+        name: np.ascontiguousarray(t.values, np.uint8 if t.unit == "pixels" else np.float32)
+        for name, t in item.tracks.items()
+    }
     described = {
         name: {
             "rate_hz": t.rate_hz,
@@ -205,26 +253,32 @@ def _clip_span(value: Mapping[str, float | None] | None) -> Span | None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of records.jsonl: the clip, the key of each modality's item, its media's digest."""
+    """One line of records.jsonl: the clip, the key of each modality's item, its media's digest.
+
+    `failed` says for a modality why its sensor failed on this clip.
+    """
 
     clip: Clip
     items: Mapping[str, str]
     media: str = ""
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One line of the quarantine."""
+    """One line of the quarantine. `key` identifies what was tried, "" where it cannot be told."""
 
     clip: str
     stage: str
     error: str
     when: str
+    key: str = ""
 
 
-def failure(clip_id: str, stage: str, error: BaseException | str) -> Failure:
+def failure(clip_id: str, stage: str, error: BaseException | str, key: str = "") -> Failure:
     """Return a failure stamped with the current time (UTC)."""
-    return Failure(clip_id, stage, " ".join(str(error).split()), _now())
+    said = " ".join(str(error).split()) or type(error).__name__
+    return Failure(clip_id, stage, said, _now(), key)
 
 
 def _now() -> str:
@@ -250,21 +304,41 @@ class Corpus:
             )
 
     @classmethod
-    def create(cls, folder: str | Path, labels: LabelSet | None, sensors: Sequence[Json]) -> Corpus:
-        """Create the folder, or bring an existing corpus' description up to date."""
+    def create(
+        cls, folder: str | Path, labels: LabelSet | None, sensors: Iterable[Json] = ()
+    ) -> Corpus:
+        """Create the folder, or open a corpus and bring its description up to date.
+
+        `labels` None leaves the label set as it is; sensors are added to those listed.
+
+        Raises:
+            TextualizeError: the folder holds something else, or a newer corpus.
+        """
         path = Path(folder)
-        about: Json = {
-            "schema": SCHEMA,
-            "label_set": labels.name if labels else None,
-            "labels": list(labels.labels) if labels else [],
-            "sensors": list(sensors),
-        }
-        if (path / "corpus.json").exists():
-            cls(path)  # refuses a newer schema before anything is overwritten
-        elif path.exists() and any(path.iterdir()):
-            raise TextualizeError(f"{path} is not empty and not a corpus: give a new folder")
-        write_json_atomic(path / "corpus.json", about)
-        return cls(path)
+        if not (path / "corpus.json").exists():
+            if path.exists() and any(not p.name.startswith(".") for p in path.iterdir()):
+                raise TextualizeError(f"{path} is not empty and not a corpus: give a new folder")
+            about: Json = {"schema": SCHEMA, "label_set": None, "labels": [], "sensors": []}
+            write_json_atomic(path / "corpus.json", about)
+        corpus = cls(path)
+        with corpus.locked():
+            corpus.amend(labels, sensors)
+        return corpus
+
+    def amend(self, labels: LabelSet | None, sensors: Iterable[Json] = ()) -> None:
+        """Bring corpus.json up to date; to be called with the lock held."""
+        about = read_json(self.folder / "corpus.json", "corpus")
+        known = {digest_of(s): s for s in [*about.get("sensors", ()), *sensors]}
+        new = {**about, "sensors": sorted(known.values(), key=digest_of)}
+        if labels is not None:
+            new |= {"label_set": labels.name, "labels": list(labels.labels)}
+        if new != about:
+            write_json_atomic(self.folder / "corpus.json", new)
+        self.about = new
+
+    def locked(self) -> FileLock:
+        """Return the lock (a context manager) under which the index is read and replaced."""
+        return FileLock(self.folder / _LOCK)
 
     @property
     def labels(self) -> LabelSet | None:
@@ -288,9 +362,9 @@ class Corpus:
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             try:
                 value = json.loads(line)
-                found.append(
-                    Entry(clip_from_json(value["clip"]), value["items"], value.get("media", ""))
-                )
+                clip = clip_from_json(value["clip"])
+                media, failed = value.get("media", ""), value.get("failed", {})
+                found.append(Entry(clip, value["items"], media, failed))
             except (json.JSONDecodeError, KeyError, TypeError) as error:
                 raise TextualizeError(
                     f"{path}:{number} is damaged ({error}): extract again"
@@ -299,14 +373,14 @@ class Corpus:
 
     def write_entries(self, entries: Iterable[Entry]) -> None:
         """Replace records.jsonl atomically."""
-        lines = (
-            json.dumps(
-                {"clip": clip_json(e.clip), "items": dict(e.items), "media": e.media},
-                ensure_ascii=False,
-            )
-            for e in entries
-        )
-        write_text_atomic(self.folder / "records.jsonl", "".join(line + "\n" for line in lines))
+        lines = []
+        for entry in entries:
+            value: Json = {"clip": clip_json(entry.clip), "items": dict(entry.items)}
+            value["media"] = entry.media
+            if entry.failed:
+                value["failed"] = dict(entry.failed)
+            lines.append(json.dumps(value, ensure_ascii=False) + "\n")
+        write_text_atomic(self.folder / "records.jsonl", "".join(lines))
 
     def failures(self) -> list[Failure]:
         """Return the quarantine."""
@@ -339,6 +413,8 @@ class Corpus:
             tracks.update(item.tracks)
             utterances.extend(item.utterances)
             status[modality] = item.status
+        for modality, why in entry.failed.items():
+            status[modality] = Status("failed", "", why)
         ordered = tuple(sorted(utterances, key=lambda u: u.span))
         return Record(entry.clip, tracks, ordered, status)
 

@@ -25,7 +25,11 @@ Unit = Literal[
     "embedding",  # no meaning of its own
     "pixels",  # 0-255
 ]
-Modality = Literal["face", "speech", "prosody"]
+Modality = Literal[
+    "face", "speech", "prosody",  # what is worded
+    "affect",  # a model's arousal, dominance and valence of the voice
+    "visual", "audio", "text",  # embeddings, for methods that read features
+]  # fmt: skip
 State = Literal["observed", "neutral", "absent", "uncertain", "not_run", "failed"]
 MODALITIES: tuple[Modality, ...] = ("face", "speech", "prosody")
 
@@ -67,7 +71,12 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A stretch of speech. `confidence` is 0-1, or None where the source gives none."""
+    """A stretch of speech. `confidence` is 0-1, or None where the source gives none.
+
+    `language` is a code ("en"). `avg_logprob` is a recogniser's mean log-probability of the tokens,
+    `no_speech_prob` its probability that nobody speaks. `doubt` says why the words may never have
+    been said ("probably not speech", "repeats itself", "over music", …); empty without a reason.
+    """
 
     span: Span
     text: str
@@ -75,6 +84,10 @@ class Utterance:
     speaker: str | None = None
     confidence: float | None = None
     source: str = ""
+    language: str | None = None
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +119,8 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Track:
-    """A dense signal. `values` is (T, D), or (T, H, W, 3) for pixels, float32.
+    """A dense signal. `values` is (T, D), or (T, H, W, 3) for pixels, float32
+    (uint8 where the unit is "pixels").
 
     `values[i]` is at `start + i / rate_hz` seconds; NaN means the sensor saw nothing there.
     `names` has one entry per column (empty for embeddings).

@@ -11,13 +11,14 @@ from textualize.errors import TextualizeError
 from textualize.extract import openface
 from textualize.extract.openface import OpenFaceTable, load_table
 from textualize.extract.sensor import Reading
+from textualize.extract.sensor import read as read_clip
 from textualize.extract.video import open_media
 from textualize.types import Clip, Span
 
 
 def read(table: str | Path, span: Span | None = None, rate_hz: float = 29.97) -> Reading:
     clip = Clip("clip", None, span, sidecars={"openface": str(table)})
-    return OpenFaceTable(rate_hz).read(open_media(clip))
+    return read_clip(OpenFaceTable(rate_hz), open_media(clip))
 
 
 def write(path: Path, lines: list[str]) -> Path:
@@ -123,7 +124,7 @@ def test_the_face_seen_most_often_is_read(tmp_path: Path) -> None:
 
 
 def test_a_clip_without_a_table_is_absent() -> None:
-    reading = OpenFaceTable().read(open_media(Clip("clip", None)))
+    reading = read_clip(OpenFaceTable(), open_media(Clip("clip", None)))
     assert reading.status.state == "absent"
 
 
@@ -159,4 +160,4 @@ def test_the_video_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     table = frames_table(tmp_path / "a.csv", [0.0, 0.04])
     media = open_media(Clip("clip", None, sidecars={"openface": str(table)}))
     monkeypatch.setattr(type(media), "frames", lambda self: pytest.fail("decoded the video"))
-    assert openface.OpenFaceTable().read(media).status.state == "observed"
+    assert read_clip(openface.OpenFaceTable(), media).status.state == "observed"

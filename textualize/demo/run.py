@@ -49,14 +49,13 @@ def run_demo(folder: Path, *, quick: bool, workers: int | None, out: Console, er
 
 
 def _extracted(folder: Path, workers: int | None, out: Console, err: Console) -> Corpus:
-    from textualize.extract.pipeline import DEFAULT_SENSORS, extract_corpus
+    from textualize.extract.pipeline import extract_corpus
 
     listing = load_dataset("demo", "")
     with progress_bar("extract") as step:
         outcome = extract_corpus(
             listing.clips,
             folder,
-            sensors=DEFAULT_SENSORS,
             labels=listing.labels,
             workers=workers,
             earlier_failures=listing.failures,

@@ -10,7 +10,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError
-from textualize.extract.sensor import Reading
+from textualize.extract.sensor import Imported, Reader, Reading, Reads
 from textualize.extract.video import Media
 from textualize.types import Modality, Status, Track, Unit
 
@@ -49,6 +49,7 @@ class OpenFaceTable:
     version = "1"
     modality: Modality = "face"
     weights = ""
+    reads: tuple[Reads, ...] = ()
     takes_model = False
 
     def __init__(self, rate_hz: float = 29.97) -> None:
@@ -58,12 +59,15 @@ class OpenFaceTable:
         self.options: Mapping[str, str | float | int | bool | None] = {"rate_hz": rate_hz}
         self._rate_hz = rate_hz
 
-    def read(self, media: Media) -> Reading:
-        """Return the tracks of the clip's table; absent when the clip names none.
+    def begin(self, media: Media) -> Reader:
+        """Return a reader that gives the tracks of the clip's table; absent where it names none.
 
-        A per-frame table is cut to the clip's span, a one-row table covers the clip. Raises
+        A per-frame table is cut to the clip's span, a one-row table covers the clip. It raises
         TextualizeError when the table, its row or its action units are missing or unreadable.
         """
+        return Imported(partial(self._read, media))
+
+    def _read(self, media: Media) -> Reading:
         given = media.clip.sidecars.get("openface")
         if not given:
             return Reading(Status("absent", self.name, "the clip names no openface table"))

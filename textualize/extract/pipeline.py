@@ -1,55 +1,44 @@
-"""Clips in, a corpus out: which sensors run, what is reused, what goes to quarantine.
+"""Clips in, a corpus out: what is given to whom, what is reused, what goes to quarantine.
 
-One worker process reads one clip at a time with every sensor; results are stored one file per clip
-and sensor, so a killed run loses only the clips in flight, and a second run does no work.
+Each worker process reads one clip at a time with every sensor (`reading.py`, `workers.py`), or a
+Ray cluster does (`on_ray.py`); results are stored one file per clip and sensor. Here the index over
+them is kept, under a lock, so that several runs can fill one corpus.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from textualize.errors import TextualizeError, missing_package
-from textualize.extract.sensor import Sensor, make_sensor, modality_of
+from textualize.extract.reading import ClipResult, Job, SensorUnavailableError, Task, read_clip
+from textualize.extract.sensor import sensor_specs
 from textualize.labels import LabelSet, labels_of
 from textualize.store import (
     Corpus,
     Entry,
     Failure,
-    Item,
-    digest_of,
-    failure,
-    read_item,
-    write_item,
+    StorageError,
+    sweep,
+    write_json_atomic,
 )
 from textualize.types import Clip, Record
 
-# In each modality the first sensor that finds something is kept: what the corpus brings
-# (OpenFace tables, transcripts) goes before what we measure.
-DEFAULT_SENSORS = ("openface", "mediapipe", "sidecar", "pocketsphinx", "prosody")
+__all__ = ["Outcome", "SensorUnavailableError", "extract", "extract_corpus"]
+
 FPS = 12.5
 FLUSH_EVERY_S = 20.0  # between two writes of the index; the items themselves are safe at once
+_MEDIA = ".media.json"  # what was the digest of a file of this size and time: saves reading it
 
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ClipResult:
-    """What came of one clip: item keys by modality, states for the summary, failures."""
-
-    clip: Clip
-    media: str
-    items: Mapping[str, str] = field(default_factory=dict)
-    states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    failures: tuple[Failure, ...] = ()
-    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +54,23 @@ class Outcome:
     """modality -> state -> number of clips"""
     unseen: tuple[str, ...]
     """one line per clip in which a modality was asked for and nothing was there"""
-
-
-class SensorUnavailableError(TextualizeError):
-    """A sensor could not be built, so that no clip can be read with it."""
+    seconds: float
+    earlier: int
+    """how many of the failures are of an earlier run and were not tried again"""
 
 
 def extract_corpus(
     clips: Sequence[Clip],
     folder: str | Path,
     *,
-    sensors: Sequence[str] = DEFAULT_SENSORS,
+    sensors: str | Sequence[str] = "embedded",
     labels: LabelSet | None = None,
     fps: float = FPS,
     workers: int | None = None,
+    hwaccel: str = "",
+    ray: str | None = None,
+    retry_failed: bool = False,
+    max_failures: int | None = None,
     earlier_failures: Sequence[Failure] = (),
     progress: Progress | None = None,
 ) -> Outcome:
@@ -87,36 +79,45 @@ def extract_corpus(
     Args:
         clips: what to read; ids must be unique.
         folder: the corpus; created, or completed if it exists.
-        sensors: specs ("mediapipe", "whisper=/models/base"); of one modality, in order, the first
-            that finds something is kept.
-        labels: the label set; by default the labels found on the clips.
+        sensors: a preset ("embedded", "full") or specs ("mediapipe", "whisper=/models/base"); of
+            one modality, in order, the first that finds something is kept.
+        labels: the label set; by default the labels found on the corpus' clips.
         fps: video frames read per second.
         workers: processes; 0 reads in this process, None takes one per core.
+        hwaccel: FFmpeg device that decodes pictures ("cuda"); "" decodes on the CPU.
+        ray: address of a Ray cluster that does the work, or "auto"; None does it here.
+        retry_failed: try again what failed before and has not changed since.
+        max_failures: stop when more clips than this have failed.
         earlier_failures: rows the dataset could not use; they go to quarantine too.
         progress: called with (done, total, clip id).
 
     Raises:
-        TextualizeError: nothing to read, duplicate ids, unknown sensor, a newer corpus.
-        SensorUnavailableError: a sensor's package or weights are missing; what was read so far
-            is kept.
+        TextualizeError: nothing to read, duplicate ids, unknown sensor, a newer corpus, more
+            failures than allowed.
+        SensorUnavailableError: a sensor's package or weights are missing.
+        StorageError: the disk is full. What was read so far is kept in each of these cases.
     """
-    _check(clips, sensors, fps)
-    found = labels or (labels_of(c.label for c in clips) if any(c.label for c in clips) else None)
-    corpus = Corpus.create(folder, found, [{"spec": s, "fps": fps} for s in sensors])
-    job = Job(str(corpus.folder), tuple(sensors), fps)
-    results: dict[str, ClipResult] = {}
-    flushed = time.monotonic()
+    specs = sensor_specs(sensors)
+    _check(clips, fps, hwaccel)
+    begun = time.monotonic()
+    corpus = Corpus.create(folder, labels)
+    sweep(corpus.folder)
+    job = Job(str(corpus.folder.absolute()), specs, fps, hwaccel)
+    tasks = _tasks(corpus, clips, retry_failed)
+    run = _Run(corpus, labels, earlier_failures)
     try:
-        for result in _results(clips, job, workers):
-            results[result.clip.id] = result
+        for result in _results(tasks, job, workers, ray):
+            run.add(result)
             if progress:
-                progress(len(results), len(clips), result.clip.id)
-            if time.monotonic() - flushed > FLUSH_EVERY_S:
-                _write_index(corpus, results, earlier_failures)
-                flushed = time.monotonic()
-    finally:
-        _write_index(corpus, results, earlier_failures)
-    return _outcome(corpus, clips, results, earlier_failures)
+                progress(len(run.results), len(clips), result.clip.id)
+            _stop_after(max_failures, run.results)
+    except BaseException:
+        with suppress(StorageError):  # the first error is the one to tell
+            run.write()
+        raise
+    run.write()
+    known = {f.key for task in tasks for f in task.failed.values()}
+    return _outcome(run, clips, time.monotonic() - begun, known)
 
 
 def extract(clips: Sequence[Clip], corpus: str | Path, **options: Any) -> list[Record]:
@@ -130,7 +131,7 @@ def extract(clips: Sequence[Clip], corpus: str | Path, **options: Any) -> list[R
     return [by_id[c.id] for c in clips if c.id in by_id]
 
 
-def _check(clips: Sequence[Clip], sensors: Sequence[str], fps: float) -> None:
+def _check(clips: Sequence[Clip], fps: float, hwaccel: str) -> None:
     if not clips:
         raise TextualizeError("no clips to extract")
     if importlib.util.find_spec("av") is None:
@@ -138,198 +139,156 @@ def _check(clips: Sequence[Clip], sensors: Sequence[str], fps: float) -> None:
     twice = [name for name, n in Counter(c.id for c in clips).items() if n > 1]
     if twice:
         raise TextualizeError(f"{len(twice)} clip ids are given twice (first: {twice[0]})")
-    if not sensors:
-        raise TextualizeError("no sensors given")
-    for spec in sensors:
-        modality_of(spec)
     if not 0 < fps <= 120:
         raise TextualizeError(f"fps should be between 0 and 120; given {fps}")
+    if hwaccel:
+        from textualize.extract.video import check_hwaccel
+
+        check_hwaccel(hwaccel)
 
 
-# --- one clip -----------------------------------------------------------------------------------
+def _tasks(corpus: Corpus, clips: Sequence[Clip], retry_failed: bool) -> list[Task]:
+    known = _known_media(corpus)
+    failed: dict[str, dict[str, Failure]] = {}
+    for one in () if retry_failed else corpus.failures():
+        if one.key:
+            failed.setdefault(one.clip, {})[one.key] = one
+    return [
+        Task(clip, known.get(_stamp(clip.video), ""), failed.get(clip.id, {})) for clip in clips
+    ]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a worker needs to know besides the clip; sensors are built on first use."""
+def _results(
+    tasks: list[Task], job: Job, workers: int | None, ray: str | None
+) -> Iterator[ClipResult]:
+    if ray is not None:
+        from textualize.extract.on_ray import read_on_ray
 
-    folder: str
-    sensors: tuple[str, ...]
-    fps: float
-
-
-_built: dict[str, Sensor] = {}  # per process: models are loaded once
-
-
-def _sensor(spec: str) -> Sensor:
-    if spec not in _built:
-        try:
-            _built[spec] = make_sensor(spec)
-        except TextualizeError as error:
-            raise SensorUnavailableError(str(error)) from None
-    return _built[spec]
-
-
-def read_clip(clip: Clip, job: Job) -> ClipResult:
-    """Read one clip with every sensor, or find that it was read before."""
-    from textualize.extract.video import Media, media_digest, open_media
-
-    try:
-        media = media_digest(clip.video) if clip.video else ""
-        imported = [media_digest(Path(p.partition("#")[0])) for p in clip.sidecars.values()]
-    except (TextualizeError, OSError) as error:
-        return ClipResult(clip, "", failures=(failure(clip.id, "read", error),))
-    opened: list[Media] = []
-
-    def source() -> Media:
-        if not opened:
-            opened.append(open_media(clip, job.fps))
-        return opened[0]
-
-    items: dict[str, str] = {}
-    states: dict[str, tuple[str, str]] = {}
-    failures: list[Failure] = []
-    fresh = 0
-    for spec in job.sensors:
-        modality = modality_of(spec)
-        if states.get(modality, ("absent", ""))[0] != "absent":
-            continue
-        sensor = _sensor(spec)
-        key = item_key(clip, sensor, media, imported, job.fps)
-        item = read_item(Path(job.folder), key)
-        if item is None:
-            try:
-                reading = sensor.read(source())
-            except (TextualizeError, ArithmeticError, LookupError, ValueError, OSError) as error:
-                failures.append(failure(clip.id, modality if opened else "read", error))
-                states[modality] = ("failed", str(error))
-                if not opened:
-                    return ClipResult(clip, media, failures=tuple(failures))
-                continue
-            item = Item(reading.status, reading.tracks, reading.utterances)
-            write_item(Path(job.folder), key, item)
-            fresh += 1
-        items[modality] = key
-        states[modality] = (item.status.state, item.status.reason)
-    return ClipResult(clip, media, items, states, tuple(failures), reused=fresh == 0)
-
-
-def item_key(clip: Clip, sensor: Sensor, media: str, imported: Sequence[str], fps: float) -> str:
-    """Return the key of one sensor's result: everything that could change it, nothing else."""
-    importing = sensor.name in ("openface", "sidecar")
-    return digest_of(
-        {
-            "media": media,
-            "span": [clip.span.start, clip.span.end] if clip.span else None,
-            "sensor": [sensor.name, sensor.version, dict(sensor.options), sensor.weights],
-            "fps": fps if sensor.modality == "face" and not importing else None,
-            "imported": [*imported, *clip.sidecars.values()] if importing else None,
-            "transcript": clip.transcript if importing else None,
-        }
-    )
-
-
-# --- many clips ---------------------------------------------------------------------------------
-
-
-def _results(clips: Sequence[Clip], job: Job, workers: int | None) -> Iterator[ClipResult]:
-    count = min(len(clips), (os.cpu_count() or 1) if workers is None else workers)
+        return read_on_ray(tasks, job, ray, workers)
+    count = min(len(tasks), (os.cpu_count() or 1) if workers is None else workers)
     if count < 1:
-        yield from (read_clip(clip, job) for clip in clips)
-        return
-    yield from _pooled(list(clips), job, count)
+        return (read_clip(task, job) for task in tasks)
+    from textualize.extract.workers import read_clips
+
+    return read_clips(tasks, job, count)
 
 
-def _pooled(waiting: list[Clip], job: Job, workers: int) -> Iterator[ClipResult]:
-    """Yield results from worker processes; a clip that kills its worker is quarantined."""
-    from concurrent.futures import FIRST_COMPLETED, Future, wait
-    from concurrent.futures.process import BrokenProcessPool
-
-    waiting.reverse()
-    suspects: list[Clip] = []
-    while waiting or suspects:
-        alone = bool(suspects)
-        with _pool(1 if alone else workers) as pool:
-            running: dict[Future[ClipResult], Clip] = {}
-            source = suspects if alone else waiting
-            try:
-                while source or running:
-                    while source and len(running) < (1 if alone else 2 * workers):
-                        clip = source.pop()
-                        running[pool.submit(read_clip, clip, job)] = clip
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        result = future.result()
-                        running.pop(future)
-                        yield result
-            except BrokenProcessPool:
-                lost = list(running.values())
-                if not alone:
-                    suspects.extend(lost)
-                for clip in lost if alone else ():
-                    stopped = failure(
-                        clip.id, "read", "the reader stopped without an error message"
-                    )
-                    yield ClipResult(clip, "", failures=(stopped,))
-            except SensorUnavailableError:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+def _stop_after(most: int | None, results: Mapping[str, ClipResult]) -> None:
+    failed = [r for r in results.values() if r.failures]
+    if most is not None and len(failed) > most:
+        last = failed[-1].failures[0]
+        raise TextualizeError(
+            f"stopped: {len(failed)} clips failed, {most} were allowed (last {last.clip}: "
+            f"{last.error}); what was read is kept"
+        )
 
 
-def _pool(workers: int) -> Any:
-    from concurrent.futures import ProcessPoolExecutor
-
-    # spawn: forked children of a process that has loaded torch or OpenCV can deadlock
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet_worker)
+# --- the index ----------------------------------------------------------------------------------
 
 
-def _quiet_worker() -> None:
-    """Keep each worker to one thread: the processes are the parallelism."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    os.environ.setdefault("GLOG_minloglevel", "3")
+class _Run:
+    """The results of this run, and the corpus' index kept up to date with them."""
+
+    def __init__(self, corpus: Corpus, labels: LabelSet | None, earlier: Sequence[Failure]) -> None:
+        self.corpus, self.earlier = corpus, tuple(earlier)
+        self.results: dict[str, ClipResult] = {}
+        self._given = labels
+        self._pending: list[ClipResult] = []
+        self._due = time.monotonic() + FLUSH_EVERY_S
+
+    def add(self, result: ClipResult) -> None:
+        """Take a result; the index is written now and then."""
+        self.results[result.clip.id] = result
+        self._pending.append(result)
+        if time.monotonic() > self._due:
+            begun = time.monotonic()
+            self.write()
+            # a large index takes long to write: spend at most a tenth of the time on it
+            took = time.monotonic() - begun
+            self._due = time.monotonic() + max(FLUSH_EVERY_S, 10 * took)
+
+    def write(self) -> None:
+        """Bring the index up to date; what other runs have put into it stays."""
+        with self.corpus.locked():
+            entries = {e.clip.id: e for e in self.corpus.entries()}
+            for result in self._pending:
+                _enter(entries, result)
+            self.corpus.write_entries(sorted(entries.values(), key=lambda e: e.clip.id))
+            self.corpus.write_failures(self._quarantine())
+            found = {e.clip.label for e in entries.values()} - {None}
+            labels = self._given or (labels_of(found) if found else None)
+            described = {
+                json.dumps({"spec": spec, **about}, sort_keys=True)
+                for result in self._pending
+                for spec, about in result.sensors.items()
+            }
+            self.corpus.amend(labels, [json.loads(d) for d in described])
+            _remember_media(self.corpus, self._pending)
+        self._pending.clear()
+
+    def _quarantine(self) -> list[Failure]:
+        new = [*self.earlier, *(f for r in self._pending for f in r.failures)]
+        touched = {r.clip.id for r in self._pending} | {f.clip for f in self.earlier}
+        kept = [f for f in self.corpus.failures() if f.clip not in touched]
+        return sorted([*kept, *new], key=lambda f: (f.clip, f.stage))
 
 
-def _write_index(
-    corpus: Corpus,
-    results: Mapping[str, ClipResult],
-    earlier_failures: Sequence[Failure],
-) -> None:
-    """Bring records.jsonl and failures.jsonl up to date; clips of earlier runs are kept."""
-    entries = {e.clip.id: e for e in corpus.entries()}
-    for result in results.values():
-        old = entries.get(result.clip.id)
-        kept = dict(old.items) if old and old.media == result.media else {}
-        if result.items or kept or not result.failures:
-            entries[result.clip.id] = Entry(result.clip, {**kept, **result.items}, result.media)
-        else:
-            entries.pop(result.clip.id, None)
-    corpus.write_entries(sorted(entries.values(), key=lambda e: e.clip.id))
-    touched = set(results) | {f.clip for f in earlier_failures}
-    failures = [f for f in corpus.failures() if f.clip not in touched]
-    failures += [*earlier_failures, *(f for r in results.values() for f in r.failures)]
-    corpus.write_failures(failures)
+def _enter(entries: dict[str, Entry], result: ClipResult) -> None:
+    old = entries.get(result.clip.id)
+    kept = dict(old.items) if old and old.media == result.media else {}
+    failed = {f.stage: f.error for f in result.failures if f.stage in result.states}
+    items = {m: k for m, k in {**kept, **result.items}.items() if m not in failed}
+    if items or failed or not result.failures:
+        entries[result.clip.id] = Entry(result.clip, items, result.media, failed)
+    else:
+        entries.pop(result.clip.id, None)
 
 
-def _outcome(
-    corpus: Corpus,
-    clips: Sequence[Clip],
-    results: Mapping[str, ClipResult],
-    earlier_failures: Sequence[Failure],
-) -> Outcome:
+def _stamp(video: Path | None) -> str:
+    """Return what a file looked like from outside: path, size and time of change."""
+    if video is None:
+        return ""
+    try:
+        about = video.stat()
+    except OSError:
+        return ""
+    return f"{video.absolute()}|{about.st_size}|{about.st_mtime_ns}"
+
+
+def _known_media(corpus: Corpus) -> dict[str, str]:
+    try:
+        known = json.loads((corpus.folder / _MEDIA).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _remember_media(corpus: Corpus, results: Sequence[ClipResult]) -> None:
+    new = {_stamp(r.clip.video): r.media for r in results if r.media and r.clip.video}
+    known = _known_media(corpus)
+    merged = {stamp: digest for stamp, digest in (known | new).items() if stamp}
+    if merged != known:
+        write_json_atomic(corpus.folder / _MEDIA, dict(sorted(merged.items())))
+
+
+def _outcome(run: _Run, clips: Sequence[Clip], seconds: float, known: set[str]) -> Outcome:
     states: dict[str, Counter[str]] = {}
     unseen: list[str] = []
     for clip in clips:
-        for modality, (state, reason) in results[clip.id].states.items():
+        for modality, (state, reason) in run.results[clip.id].states.items():
             states.setdefault(modality, Counter())[state] += 1
             if state == "absent":
                 unseen.append(f"{clip.id}: {modality}: {reason}")
+    results = run.results.values()
+    failures = (*run.earlier, *(f for r in results for f in r.failures))
     return Outcome(
-        corpus,
+        run.corpus,
         len(clips),
-        sum(not r.reused and bool(r.items) for r in results.values()),
-        sum(r.reused and bool(r.items) for r in results.values()),
-        (*earlier_failures, *(f for r in results.values() for f in r.failures)),
+        sum(r.fresh > 0 for r in results),
+        sum(r.fresh == 0 and bool(r.items) for r in results),
+        failures,
         states,
         tuple(unseen),
+        seconds,
+        sum(f.key in known for f in failures if f.key),
     )

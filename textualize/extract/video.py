@@ -18,18 +18,17 @@ import av.error
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.format import Flags
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from textualize.errors import TextualizeError
+from textualize.errors import TextualizeError, unknown
+from textualize.extract.sound import SAMPLE_RATE, Stretch, stretches
 from textualize.types import Clip, Float32, Span
 
-SAMPLE_RATE = 16000
-
-_CACHE_BYTES = 64 * 2**20
 _MAX_PIXELS = 120_000_000  # above any camera; a damaged header can claim gigapixels
 _MAX_SECONDS = 12 * 3600.0  # 12 h of 16 kHz sound is 2.8 GB: longer files are given as spans
 _MAX_DEMUX_ERRORS = 32  # in a row: the file is over, not damaged
@@ -98,7 +97,8 @@ class Media:
     """One clip's picture and sound, decoded when asked for.
 
     `span` is what is covered (the clip's span within the file), `rate_hz` the rate of the frame
-    grid: the fps asked for, or the source's own when that is lower. `damaged_packets` counts
+    grid: the fps asked for, or the source's own when that is lower. `pixel_aspect` is how much wider
+    than high a pixel is; frames are stretched so that theirs are square. `damaged_packets` counts
     packets that could not be decoded, so far, by the latest pass over each stream.
     """
 
@@ -110,10 +110,10 @@ class Media:
     has_video: bool
     has_audio: bool
     is_image: bool = False
+    hwaccel: str = ""
+    pixel_aspect: float = 1.0
     _origin: float = 0.0
     _damaged: dict[str, int] = field(default_factory=dict)
-    _frames: list[Frame] | None = field(default=None, repr=False)
-    _audio: Float32 | None = field(default=None, repr=False)
 
     @property
     def damaged_packets(self) -> int:
@@ -130,33 +130,36 @@ class Media:
 
         Raises TextualizeError where the stream cannot be decoded at all.
         """
-        if self._frames is not None:
-            yield from self._frames
-            return
         if not self.has_video:
             return
-        kept: list[Frame] | None = []
-        size = count = 0
+        count = 0
         for frame in self._decode_video():
-            size, count = size + frame.rgb.nbytes, count + 1
-            if size > _CACHE_BYTES:
-                kept = None
-            if kept is not None:
-                kept.append(frame)
+            count += 1
             yield frame
         if not count and (self.clip.span is None or self._damaged.get("video")):
             raise _unreadable(self.path, "no frame could be decoded")
-        self._frames = kept
+
+    def sound(self) -> Iterator[Stretch]:
+        """Yield the span's sound, 16 kHz mono, in stretches of at most five minutes.
+
+        The first begins at `span.start`; gaps are silence; the last ends where the sound ends.
+        Nothing without an audio stream. Raises TextualizeError where the stream cannot be
+        decoded at all.
+        """
+        if not self.has_audio:
+            return
+        heard = False
+        most = round(self.span.duration * SAMPLE_RATE)
+        for stretch in stretches(self._pieces(), self.span.start, most):
+            heard = True
+            yield stretch._replace(samples=np.nan_to_num(stretch.samples, copy=False))
+        if not heard and (self.clip.span is None or self._damaged.get("audio")):
+            raise _unreadable(self.path, "no sound could be decoded")
 
     @property
     def audio(self) -> Float32:
-        """The span's sound, (T,) float32 at 16 kHz mono, sample 0 at `span.start`.
-
-        Gaps are silence; the array ends where the sound ends. Empty without an audio stream.
-        """
-        if self._audio is None:
-            self._audio = self._decode_audio()
-        return self._audio
+        """All of the span's sound at once, (T,) float32: for clips known to be short."""
+        return np.concatenate([np.zeros(0, np.float32), *(s.samples for s in self.sound())])
 
     def _decode_video(self) -> Iterator[Frame]:
         sampler = Sampler(self.span, self.rate_hz)
@@ -178,7 +181,9 @@ class Media:
 
     def _rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
         try:
-            pixels = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+            wide = round(frame.width * self.pixel_aspect)  # faces are measured in square pixels
+            squared = frame.reformat(width=wide) if wide != frame.width else frame
+            pixels = squared.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             raise _unreadable(self.path, str(error)) from error
         quarter_turns = round(frame.rotation / 90) % 4
@@ -199,7 +204,7 @@ class Media:
 
     def _decoded(self, kind: str, seek: bool) -> Iterator[VideoFrame | AudioFrame]:
         self._damaged[kind] = 0
-        with _opened(self.path) as container:
+        with _opened(self.path, self.hwaccel if kind == "video" else "") as container:
             stream = _stream(container, kind)
             if stream is None or stream.time_base is None:
                 return
@@ -229,53 +234,43 @@ class Media:
                     failures += 1
                     self._damaged[kind] += failures == 1
 
-    def _decode_audio(self) -> Float32:
-        if not self.has_audio:
-            return np.zeros(0, np.float32)
-        start, end = self.span.start, self.span.end
-        pieces = [(round((time - start) * SAMPLE_RATE), s) for time, s in self._sound(end)]
-        limit = round((end - start) * SAMPLE_RATE)
-        length = max((min(limit, at + len(s)) for at, s in pieces), default=0)
-        audio = np.zeros(max(0, length), np.float32)
-        for at, samples in pieces:
-            skip = max(0, -at)
-            part = samples[skip : max(skip, length - at)]
-            audio[at + skip : at + skip + len(part)] = part
-        if not len(audio) and (self.clip.span is None or self._damaged.get("audio")):
-            raise _unreadable(self.path, "no sound could be decoded")
-        return np.nan_to_num(audio, copy=False)
-
-    def _sound(self, end: float) -> Iterator[tuple[float, Float32]]:
-        """Yield (time, samples at 16 kHz) of unbroken stretches up to `end` seconds."""
+    def _pieces(self) -> Iterator[tuple[int, Float32]]:
+        """Yield (index on the span's 16 kHz clock, samples) as the sound is decoded."""
         resampler: AudioResampler | None = None
         begin, heard, form = 0.0, 0.0, ("", "", 0)
-        parts: list[Float32] = []
+        at = 0
         for frame in self._covering("audio"):
             if not isinstance(frame, AudioFrame) or not frame.sample_rate:
                 continue
             time = begin + heard if frame.time is None else frame.time - self._origin
-            if time >= end:
+            if time >= self.span.end:
                 break
             if time < self.span.start - _WARM_UP_S:
                 continue
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or now != form or abs(time - begin - heard) > _GAP_S:
                 if resampler is not None:
-                    yield begin, _joined(parts, resampler)
+                    yield at, _resampled(resampler, None)
                 resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-                begin, heard, form, parts = time, 0.0, now, []
-            frame.pts = None  # the resampler refuses clocks that jitter; the stretch keeps time
+                begin, heard, form = time, 0.0, now
+                at = round((time - self.span.start) * SAMPLE_RATE)
+            frame.pts = None  # the resampler refuses clocks that jitter; the count keeps time
             heard += frame.samples / frame.sample_rate
             try:
-                parts += _resample(resampler, frame)
+                samples = _resampled(resampler, frame)
             except (av.error.FFmpegError, ValueError):
                 self._damaged["audio"] += 1
+                continue
+            yield at, samples
+            at += len(samples)
         if resampler is not None:
-            yield begin, _joined(parts, resampler)
+            yield at, _resampled(resampler, None)
 
 
-def open_media(clip: Clip, fps: float = 10.0) -> Media:
+def open_media(clip: Clip, fps: float = 10.0, hwaccel: str = "") -> Media:
     """Return the clip's media: what streams it has, what span it covers.
+
+    `hwaccel` names a device FFmpeg decodes pictures on ("cuda", "vaapi", "videotoolbox").
 
     A clip without a file (text or tables only) gives a Media without streams. Raises
     TextualizeError for a file that is missing, not media, damaged beyond reading, or whose
@@ -294,7 +289,9 @@ def open_media(clip: Clip, fps: float = 10.0) -> Media:
     path = Path(clip.video)
     _check_file(path)
     with _opened(path) as container:
-        return _probe(clip, path, container, fps)
+        media = _probe(clip, path, container, fps)
+    media.hwaccel = hwaccel if media.has_video and not media.is_image else ""
+    return media
 
 
 def media_digest(path: Path) -> str:
@@ -325,6 +322,7 @@ def _probe(clip: Clip, path: Path, container: InputContainer, fps: float) -> Med
     if image:
         once = Span(0.0, 1.0 / fps)
         return Media(clip, path, once, once.duration, fps, True, False, is_image=True)
+    aspect = float(video.sample_aspect_ratio or 1) if pictured and video is not None else 1.0
     # Only clocks that may start anywhere are shifted: elsewhere a late start is meant.
     shifted = bool(Flags(container.format.flags) & Flags.ts_discont)
     origin = (container.start_time or 0) / av.time_base if shifted else 0.0
@@ -338,7 +336,17 @@ def _probe(clip: Clip, path: Path, container: InputContainer, fps: float) -> Med
         )
     if span.duration > _MAX_SECONDS:
         raise _unreadable(path, f"{span.duration / 3600:.0f} hours at once; give spans")
-    return Media(clip, path, span, duration, rate, pictured, audio is not None, _origin=origin)
+    return Media(
+        clip,
+        path,
+        span,
+        duration,
+        rate,
+        pictured,
+        audio is not None,
+        pixel_aspect=aspect if 0.25 <= aspect <= 4 else 1.0,  # beyond: a damaged header
+        _origin=origin,
+    )
 
 
 def _stream(container: InputContainer, kind: str) -> Any:
@@ -374,25 +382,32 @@ def _check_file(path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[InputContainer]:
+def _opened(path: Path | None, hwaccel: str = "") -> Iterator[InputContainer]:
     """Open a file; whatever FFmpeg or the system says against it becomes a TextualizeError."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        device = HWAccel(hwaccel, allow_software_fallback=False) if hwaccel else None
+        with av.open(str(path), metadata_errors="replace", hwaccel=device) as container:
             yield container
     except _READ_ERRORS as error:
         raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
 
 
-def _resample(resampler: AudioResampler, frame: AudioFrame | None) -> list[Float32]:
-    return [
-        out.to_ndarray().reshape(-1).astype(np.float32, copy=False)
-        for out in resampler.resample(frame)
-    ]
+def check_hwaccel(name: str) -> None:
+    """Raise TextualizeError unless this FFmpeg knows the device and the machine has one."""
+    known = hwdevices_available()
+    if name not in known:
+        raise unknown("hardware decoder", name, known)
+    try:
+        HWAccel(name).create(av.codec.Codec("h264", "r"))
+    except (av.error.FFmpegError, RuntimeError, NotImplementedError, ValueError) as error:
+        raise TextualizeError(
+            f"no '{name}' device decodes video on this machine ({error}); leave --hwaccel out"
+        ) from error
 
 
-def _joined(parts: list[Float32], resampler: AudioResampler) -> Float32:
-    rest = _resample(resampler, None)
-    return np.concatenate([np.zeros(0, np.float32), *parts, *rest])
+def _resampled(resampler: AudioResampler, frame: AudioFrame | None) -> Float32:
+    parts = [out.to_ndarray().reshape(-1) for out in resampler.resample(frame)]
+    return np.concatenate([np.zeros(0, np.float32), *parts], dtype=np.float32)
 
 
 def _unreadable(path: Path | None, reason: str) -> TextualizeError:
