@@ -167,24 +167,36 @@ def calm_frames(raw: Float64) -> NDArray[np.intp]:
     return np.argsort(above, kind="stable")[:count]
 
 
+def raw(turned: Float64) -> Float64:
+    """Return uncalibrated action units, (T, 12), of frontal meshes (T, 478, 3)."""
+    return np.asarray((coordinates(turned) - _AVERAGE) @ _WEIGHTS)
+
+
+def calibrated(measured: Float64) -> tuple[Float32, Literal["own", "average"]]:
+    """Return deviations, (T, 12), of one person's `raw` values, and which neutral was used.
+
+    0 is the neutral face, 1 a full action; a face cannot act less than not at all, so values
+    start at 0. The neutral is the person's own in this clip (the median of `calm_frames`) or, with
+    fewer than 8 meshes, an average face's, which is much coarser: people differ from it at rest
+    by 0.1 to 0.6 of a full action.
+    """
+    own = len(measured) >= _OWN_NEUTRAL_FRAMES
+    neutral = np.median(measured[calm_frames(measured)], axis=0) if own else 0.0
+    values = np.maximum(measured - neutral - _STILL, 0.0) / (1.0 - _STILL)
+    return values.astype(np.float32), "own" if own else "average"
+
+
 def action_units(
     landmarks: NDArray[np.floating[Any]],
 ) -> tuple[Float32, Literal["own", "average"]]:
-    """Return deviations, (T, 12), of meshes (T, 478, 3) in pixels, and which neutral was used.
+    """Return `calibrated` deviations, (T, 12), of one person's meshes (T, 478, 3) in pixels.
 
-    0 is the neutral face, 1 a full action; a face cannot act less than not at all, so values
-    start at 0. Rows without a mesh (NaN) stay NaN. The neutral is the clip's own (the median of
-    `calm_frames`) or, with fewer than 8 meshes, an average face's, which is much coarser: people
-    differ from it at rest by 0.1 to 0.6 of a full action.
+    Rows without a mesh (NaN) stay NaN.
     """
     mesh = np.asarray(landmarks, np.float64)
     known = ~np.isnan(mesh[:, 0, 0])
     result = np.full((len(mesh), len(NAMES)), np.nan, np.float32)
     if not known.any():
         return result, "average"
-    raw = (coordinates(frontal(mesh[known])[0]) - _AVERAGE) @ _WEIGHTS
-    own = len(raw) >= _OWN_NEUTRAL_FRAMES
-    if own:
-        raw -= np.median(raw[calm_frames(raw)], axis=0)
-    result[known] = np.maximum(raw - _STILL, 0.0) / (1.0 - _STILL)
-    return result, "own" if own else "average"
+    result[known], neutral = calibrated(raw(frontal(mesh[known])[0]))
+    return result, neutral

@@ -8,6 +8,8 @@ corpus must lie on a file system that every node sees under the same path.
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -48,6 +50,7 @@ def read_on_ray(
     purpose. `workers` is the number of actors; by default one per CPU of the cluster. Raises
     TextualizeError where there is no such cluster or no `ray`.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports home unless told not to
     try:
         import ray
         import ray.data
@@ -64,8 +67,8 @@ def read_on_ray(
 
 
 def _connect(ray: Any, address: str) -> None:
-    import logging
-
+    for name in ("ray", "ray.data"):  # its progress is not ours to show
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         ray.init(
             address=None if address == "auto" else address,

@@ -8,6 +8,7 @@ IFA Proceedings 17), then the cheapest path through each frame's candidates (Vit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -28,6 +29,7 @@ OCTAVE_COST = 0.01  # per octave: of equal candidates the higher one wins
 OCTAVE_JUMP_COST = 0.35  # per octave between two voiced frames 10 ms apart
 VOICING_COST = 0.14  # for going from voiced to unvoiced or back
 PERIODS = 3  # of FLOOR_HZ in one window
+GROSS = 0.2  # of the reference: further off is another octave, not the same pitch
 FINER = 2  # the autocorrelation is read between samples: bright high voices need it
 _CHUNK = 2000  # frames transformed at once: bounds the memory of an hour-long file
 
@@ -66,6 +68,47 @@ def track_pitch(audio: Float32, sample_rate: int, floor_hz: float = FLOOR_HZ) ->
     r = np.clip(raw + OCTAVE_COST * np.log2(CEILING_HZ / np.maximum(f0, 1.0)), 1e-3, 1 - 1e-5)
     hnr = np.where(np.isfinite(f0), 10 * np.log10(r / (1 - r)), np.nan)
     return Pitch(f0.astype(np.float32), hnr.astype(np.float32))
+
+
+class Agreement(NamedTuple):
+    """How well one pitch track follows another; NaN where there is nothing to compare.
+
+    `voicing_disagreement`: share of frames only one calls voiced. Over the frames both do:
+    `median_cents` the median distance, `gross_error_rate` the share more than 20 % off, `r`
+    Pearson's correlation of the frequencies.
+    """
+
+    voicing_disagreement: float
+    median_cents: float
+    gross_error_rate: float
+    r: float
+
+
+def f0_agreement(ours: Float32 | Float64, reference: Float32 | Float64) -> Agreement:
+    """Return how well `ours` follows `reference`: Hz at the same times, (T,), NaN unvoiced.
+
+    >>> f0_agreement(np.array([100.0, 200.0, np.nan]), np.array([100.0, 100.0, 90.0]))[:3]
+    (0.3333333333333333, 600.0, 0.5)
+
+    Raises ValueError for tracks of different lengths.
+    """
+    if np.shape(ours) != np.shape(reference):
+        raise ValueError(f"tracks of {len(ours)} and {len(reference)} frames")
+    nan = float("nan")
+    if not len(ours):
+        return Agreement(nan, nan, nan, nan)
+    both = np.isfinite(ours) & np.isfinite(reference)
+    differing = float(np.mean(np.isfinite(ours) != np.isfinite(reference)))
+    if not both.any():
+        return Agreement(differing, nan, nan, nan)
+    a, b = (np.asarray(f0, np.float64)[both] for f0 in (ours, reference))
+    spread = a.std() * b.std()
+    return Agreement(
+        voicing_disagreement=differing,
+        median_cents=float(np.median(np.abs(1200 * np.log2(a / b)))),
+        gross_error_rate=float(np.mean(np.abs(a - b) > GROSS * b)),
+        r=float(np.mean((a - a.mean()) * (b - b.mean())) / spread) if spread else nan,
+    )
 
 
 def frame_count(samples: int, sample_rate: int) -> int:

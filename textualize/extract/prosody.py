@@ -1,12 +1,13 @@
 """How something is said: pitch, loudness, voice quality every 10 ms, and the clip's tempo.
 
 Nothing here looks at words. Levels are in dB re full scale of the recording, so they follow the
-microphone's gain; everything else is relative to the clip's own peak and does not.
+microphone's gain; everything else is relative to the peak of its stretch of sound (the clip, up to
+five minutes) and does not. Any sound with a period has a pitch: whether it was a voice is asked of
+the voice activity detector, and answered in the status and in `speech_fraction`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,10 @@ from scipy import fft
 from scipy.signal import find_peaks
 
 from textualize.extract.pitch import HOP_S, centred_frames, track_pitch
-from textualize.extract.sensor import Reading
+from textualize.extract.sensor import Options, Reader, Reading, Reads
+from textualize.extract.sound import SAMPLE_RATE, Stretch
+from textualize.extract.voice_activity import installed, voice_activity
+from textualize.extract.voice_quality import voice_quality
 from textualize.types import Float32, Modality, Status, Track
 
 if TYPE_CHECKING:
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
 
 Float64 = NDArray[np.float64]
 
-SAMPLE_RATE = 16_000
 RATE_HZ = 100.0
 REFERENCE_HZ = 55.0  # 0 semitones, the note A1
 FLOOR_DB = -80.0
@@ -45,6 +48,8 @@ COLUMNS = (
     "slope_low_db_khz",
     "slope_mid_db_khz",
     "h1_h2_db",
+    "jitter_pct",
+    "shimmer_db",
 )
 _HZ = np.arange(WINDOW // 2 + 1) * SAMPLE_RATE / WINDOW
 RATE_COLUMNS = (
@@ -56,40 +61,78 @@ RATE_COLUMNS = (
     "final_slope_st_s",
     "speech_s",
     "f0_range_st",
+    "speech_fraction",
 )
 
 
 class Prosody:
-    """Pitch, level and voice quality at 100 Hz ("prosody"), tempo per clip ("speech_rate")."""
+    """Pitch, level and voice quality at 100 Hz ("prosody"), tempo per clip ("speech_rate").
+
+    Where no speech was found the status is still observed, and says so: a cry or a hum is a
+    voice too, a flute is not.
+    """
 
     name = "prosody"
-    version = "1"
+    version = "2"
     modality: Modality = "prosody"
     weights = ""
+    reads: tuple[Reads, ...] = ("sound",)
 
     def __init__(self) -> None:
-        """Build the sensor; it has nothing to load."""
-        self.options: Mapping[str, str | float | int | bool | None] = {}
+        """Build the sensor; its options say whether speech can be told from other sound."""
+        self.options: Options = {"voice_activity": "silero" if installed() else "not installed"}
 
-    def read(self, media: Media) -> Reading:
-        """Return both tracks; absent without an audio stream or in digital silence."""
-        if not media.has_audio or not len(media.audio):
-            return Reading(Status("absent", self.name, "no audio stream"))
-        if np.ptp(media.audio) == 0:
-            return Reading(Status("absent", self.name, "silence"))
-        values = prosody(media.audio)
-        start = media.span.start
-        rate = 1 / (len(media.audio) / SAMPLE_RATE)
-        tempo = speech_rate(values)[None]
+    def begin(self, media: Media) -> Reader:
+        """Return a reader that gives both tracks; absent without sound or in digital silence."""
+        checked = self.options["voice_activity"] == "silero"
+        return _ProsodyReader(media.span.start, checked)
+
+
+class _ProsodyReader(Reader):
+    def __init__(self, start: float, checked: bool) -> None:
+        self._start = start
+        self._rows: list[Float32] = []
+        self._samples = 0
+        self._low, self._high = np.inf, -np.inf
+        self._spoken_s = 0.0 if checked else float("nan")
+
+    def sound(self, stretch: Stretch) -> None:
+        samples = stretch.samples
+        if not len(samples):
+            return
+        self._samples += len(samples)
+        self._low = min(self._low, float(samples.min()))
+        self._high = max(self._high, float(samples.max()))
+        self._rows.append(prosody(samples))
+        if np.isfinite(self._spoken_s):
+            self._spoken_s += sum(span.duration for span in voice_activity(samples))
+
+    def finish(self) -> Reading:
+        if not self._samples:
+            return Reading(Status("absent", Prosody.name, "no audio stream"))
+        if self._low == self._high:
+            return Reading(Status("absent", Prosody.name, "silence"))
+        seconds = self._samples / SAMPLE_RATE
+        values = np.concatenate(self._rows)
+        tempo = speech_rate(values, self._spoken_s / seconds)[None]
         tracks = {
-            "prosody": Track(values, RATE_HZ, start, COLUMNS, "named", self.name),
-            "speech_rate": Track(tempo, rate, start, RATE_COLUMNS, "named", self.name),
+            "prosody": Track(values, RATE_HZ, self._start, COLUMNS, "named", Prosody.name),
+            "speech_rate": Track(
+                tempo, 1 / seconds, self._start, RATE_COLUMNS, "named", Prosody.name
+            ),
         }
-        return Reading(Status("observed", self.name), tracks)
+        return Reading(Status("observed", Prosody.name, self._doubt(seconds)), tracks)
+
+    def _doubt(self, seconds: float) -> str:
+        if np.isnan(self._spoken_s):
+            return "not checked for speech: faster-whisper is not installed"
+        if self._spoken_s:
+            return ""
+        return f"no speech found in {seconds:.1f} s of sound: what was measured may not be a voice"
 
 
 def prosody(audio: Float32) -> Float32:
-    """Return the COLUMNS of 16 kHz mono audio (N,) at 100 Hz, shape (T, 10).
+    """Return the COLUMNS of 16 kHz mono audio (N,) at 100 Hz, shape (T, 12).
 
     - f0_st: semitones above 55 Hz; NaN when unvoiced
     - energy_db: mean square of 32 ms, dB re full scale (a full-scale sine is -3), floor -80
@@ -101,24 +144,30 @@ def prosody(audio: Float32) -> Float32:
     - flux_db: mean change of the mel bands' levels since 10 ms before; high is abrupt or rough
     - slope_low_db_khz, slope_mid_db_khz: slope of the spectrum in 0-500 and 500-1500 Hz
     - h1_h2_db: first over second harmonic; high is breathy, low is pressed; NaN when unvoiced
+    - jitter_pct, shimmer_db: change from period to period, of its length and of its level, within
+      25 ms; NaN when unvoiced (see `voice_quality`)
 
     The spectral columns are NaN in silence, 45 dB below the loudest frame. They follow the
     low-level descriptors of eGeMAPS (Eyben et al. 2016, IEEE Trans. Affective Computing 7(2)).
+    What is relative to the loudest frame or the peak is so within `audio`: give a clip at once up
+    to five minutes.
     """
     pitch = track_pitch(audio, SAMPLE_RATE)
     frames = centred_frames(audio, SAMPLE_RATE, WINDOW)
     square = np.einsum("tn,tn->t", frames, frames, dtype=np.float64) / WINDOW
     energy = np.maximum(10 * np.log10(np.maximum(square, 1e-12)), FLOOR_DB)
     # A noise floor 80 dB below the loudest frame: levels stay finite, and a gain cancels.
-    shape = _spectral_shape(frames, pitch.f0_hz, 1e-8 * float(square.max()) * WINDOW)
+    floor = max(1e-8 * float(square.max()) * WINDOW, 1e-30)  # above 0 in digital silence too
+    shape = _spectral_shape(frames, pitch.f0_hz, floor)
     shape[energy < max(float(energy.max()) + SILENCE_DB, FLOOR_DB + 1)] = np.nan
     f0_st = 12 * np.log2(pitch.f0_hz / REFERENCE_HZ)
     voice = np.stack([f0_st, energy, pitch.voiced, pitch.hnr_db], axis=1)
-    return np.concatenate([voice, shape], axis=1, dtype=np.float32, casting="same_kind")
+    steady = voice_quality(audio, SAMPLE_RATE, pitch.f0_hz)
+    return np.concatenate([voice, shape, steady], axis=1, dtype=np.float32, casting="same_kind")
 
 
-def speech_rate(values: Float32) -> Float32:
-    """Return the RATE_COLUMNS of one clip from its `prosody` rows, shape (8,).
+def speech_rate(values: Float32, speech_fraction: float = float("nan")) -> Float32:
+    """Return the RATE_COLUMNS of one clip from its `prosody` rows, shape (9,).
 
     - syllables_per_s: syllable nuclei per second from the first to the last sound of speech
     - articulation_per_s: the same without the pauses
@@ -126,12 +175,15 @@ def speech_rate(values: Float32) -> Float32:
     - final_slope_st_s: slope of the last 0.5 s of voiced pitch, semitones per second
     - speech_s: seconds of speech without pauses
     - f0_range_st: 10th to 90th percentile of the pitch
+    - speech_fraction: share of the sound in which a detector found speech, 0-1, as given; NaN
+      where none was asked
 
-    A clip without any voiced frame gives 0 syllables and 0 seconds of speech, NaN for the rest.
+    A clip without any voiced frame gives 0 syllables and 0 seconds of speech, NaN for the others
+    measured here.
     """
     f0, energy, voiced = values[:, 0], values[:, 1], values[:, 2] > 0
     if not voiced.any():
-        return np.array([0, 0, np.nan, np.nan, np.nan, np.nan, 0, np.nan], np.float32)
+        return np.array([0, 0, *[np.nan] * 4, 0, np.nan, speech_fraction], np.float32)
     speaking = _speaking(energy, voiced)
     first, last = np.flatnonzero(speaking)[[0, -1]]
     pauses = [p for p in _run_lengths(~speaking[first : last + 1]) if p * HOP_S >= PAUSE_S]
@@ -149,6 +201,7 @@ def speech_rate(values: Float32) -> Float32:
             _final_slope(f0),
             speech,
             high - low,
+            speech_fraction,
         ],
         np.float32,
     )

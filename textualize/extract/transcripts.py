@@ -59,6 +59,7 @@ def read_transcript(path: Path, span: Span) -> Transcript:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TextualizeError(f"transcript '{path}' cannot be read: {error}") from None
     backwards = sum(u.span.end < u.span.start for u in found)
+    found = [replace(u, span=Span(u.span.start, max(u.span.start, u.span.end))) for u in found]
     notes = [note, f"{backwards} lines end before they begin" if backwards else ""]
     return Transcript(restrict(found, span), "; ".join(n for n in notes if n))
 

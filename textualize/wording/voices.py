@@ -1,120 +1,11 @@
-"""Numbers to words: the names, the thresholds and the grades, each in one table.
-
-Nothing here knows a record. What people do is worded in the terms of FACS and of phonetics,
-never as an emotion: a cue must not answer the question it is evidence for.
-"""
+"""What is heard in a voice: the numbers that are worded, their limits and their words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from textualize.types import Unit
-
-# FACS nomenclature (Ekman, Friesen & Hager 2002); the first twenty but 16, 18, 22, 27 and 45 are
-# the ones of Richet et al. 2024. AU7 is the LID tightener, AU23 the LIP tightener.
-AU_NAMES: Mapping[str, str] = {
-    "AU01": "inner brow raiser",
-    "AU02": "outer brow raiser",
-    "AU04": "brow lowerer",
-    "AU05": "upper lid raiser",
-    "AU06": "cheek raiser",
-    "AU07": "lid tightener",
-    "AU09": "nose wrinkler",
-    "AU10": "upper lip raiser",
-    "AU11": "nasolabial deepener",
-    "AU12": "lip corner puller",
-    "AU14": "dimpler",
-    "AU15": "lip corner depressor",
-    "AU16": "lower lip depressor",
-    "AU17": "chin raiser",
-    "AU18": "lip pucker",
-    "AU20": "lip stretcher",
-    "AU22": "lip funneler",
-    "AU23": "lip tightener",
-    "AU24": "lip pressor",
-    "AU25": "lip part",
-    "AU26": "jaw drop",
-    "AU27": "mouth stretch",
-    "AU28": "lip suck",
-    "AU43": "eyes closed",
-    "AU45": "blink",
-}
-
-_ROUNDING = 1e-6  # a float32 0.2 is a little above 0.2 and must not count as above it
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """When an action unit counts as active, and how strong, in one unit.
-
-    `words` grade what is above `active`, then `clear`, then `strong`. `clip_mean` multiplies all
-    three when a track has a single row: a mean over the clip is lower than its peak. `unworded`
-    action units are left to methods that read numbers.
-    """
-
-    active: float
-    clear: float
-    strong: float
-    words: tuple[str, str, str]
-    clip_mean: float
-    source: str
-    unworded: frozenset[str] = frozenset()
-
-    def grade(self, value: float, single_row: bool = False) -> str | None:
-        """Return the word for `value`, or None when it is not strictly above `active`.
-
-        >>> AU_SCALES["probability"].grade(0.5), AU_SCALES["probability"].grade(0.95)
-        (None, 'strong')
-        """
-        factor = self.clip_mean if single_row else 1.0
-        edges = (self.active, self.clear, self.strong)
-        passed = sum(value > factor * edge + _ROUNDING for edge in edges)
-        return self.words[passed - 1] if passed else None
-
-
-_STRENGTH = ("slight", "clear", "strong")
-AU_SCALES: Mapping[Unit, Scale] = {
-    # Listed iff above 0.5: Richet et al. 2024. The upper two split py-feat's crowded top third.
-    "probability": Scale(0.5, 0.7, 0.9, _STRENGTH, 1.0, "Richet et al. 2024; upper two ours"),
-    # OpenFace maps FACS A-E to 1-5. A is a trace, B slight, C marked: Ekman et al. 2002.
-    "intensity": Scale(1.0, 2.0, 3.0, _STRENGTH, 0.5, "FACS A, B, C as 1, 2, 3"),
-    # 0/1 says nothing about strength; the fraction of seen frames says how lasting it was.
-    "presence": Scale(0.2, 0.5, 0.8, ("briefly", "often", "throughout"), 1.0, "ours"),
-    # 0 is the clip's own neutral, 1 a full action.
-    # The landmarks' AU 17 runs against py-feat's on real faces (see `extract/action_units.py`):
-    # a sentence about it would mislead.
-    "deviation": Scale(
-        0.25,
-        0.5,
-        0.8,
-        _STRENGTH,
-        1.0,
-        "ours; noise of resting frames is < 0.2",
-        frozenset({"AU17"}),
-    ),
-}
-
-# |z| among the same person's clips: below the first it is as usual (Cohen's medium effect).
-Z_SLIGHT, Z_PLAIN, Z_MUCH = 0.5, 1.0, 1.7
-
-
-def relative_words(z: float, less: str, more: str, slight: float = Z_SLIGHT) -> str | None:
-    """Return how far a z-score is from usual, or None when it is within the usual.
-
-    >>> relative_words(1.8, "lower", "higher"), relative_words(-0.7, "less", "more")
-    ('much higher', 'slightly less')
-    >>> relative_words(0.3, "less", "more") is None
-    True
-    """
-    size = abs(z)
-    if not size >= slight:  # NaN is not a difference
-        return None
-    word = more if z > 0 else less
-    if size >= Z_MUCH:
-        return f"much {word}"
-    return word if size >= Z_PLAIN else f"slightly {word}"
-
+from textualize.wording.scales import Z_SLIGHT
 
 @dataclass(frozen=True, slots=True)
 class Voice:
@@ -123,7 +14,8 @@ class Voice:
     `track`, `column` and `functional` name the number (see `speakers.FUNCTIONALS`). `edges` are
     four ascending limits between the five `words`; the middle word is the unremarkable one.
     `less` and `more` compare with the speaker's usual; empty where the absolute says more.
-    `slight` is the z-score from which a difference is worded.
+    `slight` is the z-score from which a difference is worded. In sentences the words of one `group`
+    share its beginning, and `spoken` has what is said in place of a bare word.
     """
 
     subject: str
@@ -135,11 +27,20 @@ class Voice:
     edges: tuple[float, float, float, float]
     words: tuple[str, str, str, str, str]
     source: str
+    group: str
     slight: float = Z_SLIGHT
+    spoken: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def absolute(self, value: float) -> str:
         """Return the word of the range `value` is in."""
         return self.words[sum(value > edge for edge in self.edges)]
+
+    def said(self, words: str) -> str:
+        """Return terse words as a sentence has them."""
+        if words in self.spoken:
+            return self.spoken[words]
+        degree, _, word = words.rpartition(" ")
+        return f"{degree} {self.spoken.get(word, word)}".lstrip()
 
 
 _ACTED = "about the 5th, 20th, 80th, 95th percentile of 480 acted clips of 16 people, RAVDESS"

@@ -1,0 +1,250 @@
+"""What a face did, in words: each action unit or compound with its strength, side and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from textualize.errors import TextualizeError
+from textualize.speakers import FUNCTIONALS, relative
+from textualize.types import Cue, Float32, Record, Track
+from textualize.wording.facs import BLENDSHAPES, COMPOUNDS, Side, clause, phrase, read_column
+from textualize.wording.scales import AU_SCALES, Register, Scale, relative_words
+from textualize.wording.timing import Timing, timing
+
+MAX_AUS = 12
+SEEN_ENOUGH = 0.5  # of the frames; below, the face cues are announced as partial
+# The weaker side over the stronger one. Ours: a blendshape model seldom sees a side quite still.
+LEANING, ONE_SIDED = 0.5, 0.25
+
+NO_FACE = "no face visible"
+_AT_REST: Mapping[tuple[Register, bool], str] = {
+    ("terse", False): "face at rest, no action unit active",
+    ("terse", True): "face as usual, no action unit stands out",
+    ("sentences", False): "the face is at rest",
+    ("sentences", True): "the face is as usual, nothing stands out",
+}
+_ADVERBS = {"slight": "slightly", "clear": "clearly", "strong": "strongly"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Action:
+    """A curve of one action unit or compound, (T,), on one side of the face or on both.
+
+    `leans` is the stronger side of what both sides show; `columns` are the track's columns.
+    """
+
+    codes: tuple[str, ...]
+    side: Side
+    leans: Side
+    values: Float32
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """An action that is worded: `level` is 1 to 3, negative for less than usual."""
+
+    action: Action
+    size: float
+    level: int
+    words: str
+    timing: Timing | None
+
+
+def face_cues(record: Record, register: Register = "terse") -> list[Cue]:
+    """Return the cues of a record that has a track "aus", strongest action first.
+
+    Raises TextualizeError for a track whose unit is none of action units.
+    """
+    track = record.tracks["aus"]
+    seen = np.isfinite(track.values).any(axis=1)
+    fraction = float(seen.mean()) if len(seen) else 0.0
+    if fraction == 0:
+        return [Cue("face", "absent", NO_FACE, None, track.source)]
+    cues: list[Cue] = []
+    if fraction < SEEN_ENOUGH:
+        text = f"face visible in only {100 * fraction:.0f} % of the clip"
+        cues.append(Cue("face", "uncertain", text, None, track.source))
+    z = relative(record, "aus")
+    shown = _shown(_actions(track, record.tracks.get("blendshapes")), track, z)
+    step = au_scale(track).step
+    cues += [_cue(each, track.source, step, register) for each in shown[:MAX_AUS]]
+    if not shown:
+        text = _AT_REST[register, z is not None]
+        cues.append(Cue("face", "neutral", text, None, track.source))
+    return cues
+
+
+def au_scale(track: Track) -> Scale:
+    """Return the thresholds for a track of action units; raises TextualizeError for no AU unit."""
+    if track.unit not in AU_SCALES:
+        known = ", ".join(AU_SCALES)
+        raise TextualizeError(
+            f"track 'aus' of {track.source} has unit '{track.unit}'; expected one of {known}"
+        )
+    return AU_SCALES[track.unit]
+
+
+# --- which actions there are --------------------------------------------------------------------
+
+
+def _actions(track: Track, blendshapes: Track | None) -> list[Action]:
+    """Return one action per action unit of the track, left and right columns brought together."""
+    scale = au_scale(track)
+    columns: dict[str, dict[Side, int]] = {}
+    for index, name in enumerate(track.names):
+        code, side = read_column(name)
+        columns.setdefault(code, {})[side] = index
+    return [
+        _folded(code, sides, track, scale, blendshapes)
+        for code, sides in columns.items()
+        if code not in scale.unworded
+    ]
+
+
+def _folded(
+    code: str,
+    sides: Mapping[Side, int],
+    track: Track,
+    scale: Scale,
+    blendshapes: Track | None,
+) -> Action:
+    """Return the action of one code; a side alone where the other shows (nearly) nothing."""
+    side, leans = _sides(code, sides, track, scale, blendshapes)
+    if side and side in sides:
+        used: tuple[int, ...] = (sides[side],)
+    else:
+        used = (sides[""],) if "" in sides else tuple(sides.values())
+    values = track.values[:, used[0]]
+    for index in used[1:]:
+        values = np.fmax(values, track.values[:, index])
+    return Action((code,), side, leans, values, used)
+
+
+def _sides(
+    code: str,
+    sides: Mapping[Side, int],
+    track: Track,
+    scale: Scale,
+    blendshapes: Track | None,
+) -> tuple[Side, Side]:
+    """Return the side that acts alone, and the stronger side of both; empty where neither is."""
+    if set(sides) in ({"left"}, {"right"}):
+        return next(iter(sides)), ""
+    if "left" in sides:
+        left, right = (_strength(track.values[:, sides[s]], track) for s in ("left", "right"))
+        return _lean(left, right, scale.active)
+    name = BLENDSHAPES.get(code, "")
+    if blendshapes is None or name not in blendshapes.names:
+        return "", ""
+    left, right = (
+        _strength(blendshapes.column(n), blendshapes)
+        for n in (name, name.removesuffix("Left") + "Right")
+    )
+    return _lean(left, right, ONE_SIDED * max(left, right))
+
+
+def _lean(left: float, right: float, still: float) -> tuple[Side, Side]:
+    """Return (side alone, stronger side); a side at most `still` does not act."""
+    weak, strong = sorted((left, right))
+    if not weak <= LEANING * strong:
+        return "", ""
+    side: Side = "left" if left > right else "right"
+    return (side, "") if weak <= still < strong else ("", side)
+
+
+# --- how strong, and when -----------------------------------------------------------------------
+
+
+def _strength(values: Float32, track: Track, when: Timing | None = None) -> float:
+    """Return how strongly an action was shown, in the track's unit.
+
+    The 90th percentile over the seen rows, which one bad row does not move; over the rows in
+    which it was active where its timing is known, so that what is brief is not also called weak.
+    For presence the fraction of seen rows. NaN if never seen.
+    """
+    seen = values[np.isfinite(values)]
+    if track.unit == "presence":
+        return float(seen.mean()) if len(seen) else float("nan")
+    if when is not None:
+        seen = seen[seen > au_scale(track).active] if when.episodes else seen[:0]
+    return float(np.percentile(seen, 90)) if len(seen) else float("nan")
+
+
+def _shown(actions: Iterable[Action], track: Track, z: Float32 | None) -> list[Shown]:
+    """Return the actions that are worded, strongest first, compounds in place of their parts."""
+    graded = {a.codes: s for a in actions if (s := _graded(a, track, z)) is not None}
+    for codes in COMPOUNDS:
+        parts = [graded[(code,)] for code in codes if (code,) in graded]
+        if len(parts) == len(codes) and (whole := _together(codes, parts, track, z)):
+            for code in codes:
+                del graded[(code,)]
+            graded[codes] = whole
+    return sorted(graded.values(), key=lambda s: -s.size)
+
+
+def _graded(action: Action, track: Track, z: Float32 | None) -> Shown | None:
+    """Return the action with its words; None where there is nothing to say about it."""
+    scale = au_scale(track)
+    when = timing(action.values, track.times, track.rate_hz, scale.active)
+    if z is not None:
+        return _against_usual(action, z, when)
+    strength = _strength(action.values, track, when)
+    single = len(track.values) == 1
+    word = scale.grade(strength, single)
+    if word is None:
+        return None
+    return Shown(action, strength, scale.level(strength, single), word, when)
+
+
+def _against_usual(action: Action, z: Float32, when: Timing | None) -> Shown | None:
+    """Word an action by how far the clip's mean is from the person's usual."""
+    difference = float(np.mean(z[FUNCTIONALS.index("mean"), list(action.columns)]))
+    words = relative_words(difference, "less", "more")
+    if words is None:
+        return None
+    level = {"slightly": 1, "much": 3}.get(words.split()[0], 2)
+    sign = 1 if difference > 0 else -1
+    return Shown(action, abs(difference), sign * level, f"{words} than usual", when)
+
+
+def _together(
+    codes: tuple[str, ...], parts: list[Shown], track: Track, z: Float32 | None
+) -> Shown | None:
+    """Return the compound of parts shown together and about equally, else None.
+
+    At every moment a compound is as strong as its weakest part.
+    """
+    first, *others = (part.action for part in parts)
+    if any((a.side, a.leans) != (first.side, first.leans) for a in others):
+        return None
+    values = first.values
+    for other in others:
+        values = np.minimum(values, other.values)
+    columns = tuple(c for a in (first, *others) for c in a.columns)
+    whole = _graded(replace(first, codes=codes, values=values, columns=columns), track, z)
+    if whole is None or any(abs(p.level - whole.level) > 1 for p in parts):
+        return None
+    return whole
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def _cue(shown: Shown, source: str, step: float, register: Register) -> Cue:
+    """Return one action as "brow lowerer (AU4) strong, at the end" or as a clause."""
+    action, when = shown.action, shown.timing if shown.level > 0 else None
+    time = when.words(step) if when else ""
+    words = shown.words
+    if words in AU_SCALES["presence"].words and time:  # both are words of time
+        words, time = time, ""
+    if register == "terse":
+        text = f"{phrase(action.codes, action.side)} {words}"
+    else:
+        text = f"{clause(action.codes, action.side)} {_ADVERBS.get(words, words)}"
+    leaning = f"stronger on the {action.leans}" if action.leans else ""
+    text = ", ".join(filter(None, (text, time, leaning)))
+    return Cue("face", "observed", text, when.span if when else None, source)
