@@ -1,7 +1,7 @@
 """Lets PyPI's torchvision be imported beside a CPU-only torch, in py-feat's test environment.
 
 Its compiled part is built for CUDA and does not load there; what py-feat needs of it is
-non-maximum suppression. Copied into that environment as `sitecustomize.py` by
+non-maximum suppression. Where it does load nothing is changed. Copied into that environment as `sitecustomize.py` by
 `make test-py-feat`; nothing of the product knows of it.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
@@ -18,10 +20,25 @@ class BeforePyFeat(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         if fullname == "feat":
             sys.meta_path.remove(self)
-            define()
-            from torchvision import extension
+            if not loads():
+                define()
+                from torchvision import extension
 
-            extension._has_ops = lambda: True
+                extension._has_ops = lambda: True
+
+
+def loads() -> bool:
+    """Say whether torchvision's compiled part loads beside this torch."""
+    import torch
+
+    package = find_spec("torchvision")
+    assert package and package.origin, "torchvision is not installed"
+    try:
+        for library in Path(package.origin).parent.glob("_C*.so"):
+            torch.ops.load_library(library)
+    except OSError:
+        return False
+    return True
 
 
 def define() -> None:

@@ -22,17 +22,19 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # a module may import from its own layer or any earlier one
 LAYERS = [
     {"errors", "types", "labels"},
-    {"speakers", "store", "assets", "datasets", "extract", "wording", "describe", "methods"},
+    {"speakers", "store", "assets", "datasets", "extract", "wording", "describe", "methods",
+     "weights", "cache", "download", "fetch", "windows"},
     {"sandbox", "prompt", "predictions"},
     {"text", "baselines", "explain"},
     {"finetune", "evaluate"},
-    {"doctor", "demo", "console", "cli"},
-]
+    {"doctor", "demo", "corpus", "console", "cli"},
+]  # fmt: skip
 ONLY_IN = {
-    "feat": {"extract/face.py"},
-    "faster_whisper": {"extract/speech.py"},
-    "whisper": {"extract/speech.py"},
+    "feat": {"extract/py_feat.py"},
+    "faster_whisper": {"extract/whisper.py", "extract/voice_activity.py"},
+    "whisper": {"extract/whisper_torch.py", "extract/whisper.py"},
     "mediapipe": {"extract/face.py"},
+    "ray": {"extract/on_ray.py"},
     "pickle": set(),
     "vllm": set(),
 }

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from textualize import store
+from textualize import speakers, store
 from textualize.errors import TextualizeError
 from textualize.labels import label_set
 from textualize.store import (
@@ -175,3 +175,29 @@ def test_pixels_stay_bytes(tmp_path):
     back = read_item(tmp_path, "abcd")
     assert back is not None and back.tracks["crops"].values.dtype == np.uint8
     np.testing.assert_array_equal(back.tracks["crops"].values, crops)
+
+
+def test_streaming_gives_what_reading_all_gives(tmp_path):
+    corpus = Corpus.create(tmp_path / "c", None)
+    entries = []
+    for n in range(9):
+        values = np.random.default_rng(n).normal(size=(6, 2)).astype(np.float32)
+        values[n % 6] = np.nan
+        made = Track(values, 12.5, 0.0, ("AU01", "AU02"), "deviation", "mediapipe")
+        write_item(corpus.folder, f"{n:04}", Item(Status("observed", "m"), {"aus": made}))
+        subject = ("anna", "ben", None)[n % 3] if n < 8 else "once"
+        entries.append(Entry(Clip(f"c{n}", None, subject=subject), {"face": f"{n:04}"}))
+    corpus.write_entries(entries)
+    whole = corpus.records()
+    for a, b in zip(whole, corpus.stream(), strict=True):
+        assert a.clip == b.clip and (a.speaker is None) == (b.speaker is None)
+        np.testing.assert_array_equal(a.tracks["aus"].values, b.tracks["aus"].values)
+    few = speakers.attach(whole, min_clips=2)
+    again = speakers.statistics(corpus.stream(), min_clips=2)
+    assert set(again) == {"anna", "ben"}
+    for record in few:
+        if record.clip.subject in again:
+            expected = again[record.clip.subject].mean["aus"]
+            np.testing.assert_array_equal(record.speaker.mean["aus"], expected)
+    chosen = corpus.stream(lambda e: e.clip.subject == "ben")
+    assert [r.clip.id for r in chosen] == ["c1", "c4", "c7"]

@@ -339,17 +339,47 @@ def explain(
     return 0
 
 
+@app.command(
+    epilog="Example: textualize fetch full   ·   textualize fetch whisper-small bert-base   ·   "
+    "textualize fetch --list"
+)
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME|PRESET]...", help="Weights, presets, sensors or recipes."),
+    ] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="What can be fetched.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = (
+        False
+    ),
+    yes: Annotated[bool, typer.Option("--yes", help="Accept non-commercial licences.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Download the weights that a preset, a sensor or a recipe needs; tell each licence."""
+    from textualize import console
+    from textualize.cache import look
+    from textualize.fetch import chosen
+    from textualize.weights import WEIGHTS
+
+    rows = chosen(names) if names else list(WEIGHTS.values())
+    if list_all or dry_run or not names:
+        return console.weights_shown([look(row) for row in rows], out, as_json=as_json)
+    console.accept_licences(rows, err, yes=yes, ask=not as_json and sys.stdin.isatty())
+    return console.weights_fetched(rows, out, err, as_json=as_json)
+
+
 @app.command(epilog="Example: textualize doctor")
 def doctor(as_json: JsonOption = False) -> int:
-    """Tell what is installed, which sensors and methods work, and what is missing."""
-    from textualize.console import doctor_table
+    """Tell what is installed, which sensors, presets and recipes run, and how to get the rest."""
+    from textualize.console import doctor_report
     from textualize.doctor import examine
 
-    findings = examine()
+    sections = examine()
     if as_json:
-        print(json.dumps([f.to_json() for f in findings], ensure_ascii=False))
+        found = {name: [f.to_json() for f in part] for name, part in sections.items()}
+        print(json.dumps({"schema": 1, **found}, ensure_ascii=False))
     else:
-        out.print(doctor_table(findings))
+        doctor_report(sections, out)
     return 0
 
 

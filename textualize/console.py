@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,13 @@ from textualize.errors import TextualizeError
 from textualize.types import Cue, Prediction, Record
 
 if TYPE_CHECKING:
+    from textualize.cache import Found
     from textualize.doctor import Finding
     from textualize.evaluate.suite import Evaluated
     from textualize.explain import Explanation
     from textualize.extract.pipeline import Outcome
     from textualize.finetune.run_folder import RunFolder
+    from textualize.weights import Weights
 
 LOG_EVERY_S = 60.0
 SHOWN = 20  # lines of one kind before "and N more"
@@ -237,12 +240,106 @@ def explanation_table(found: Explanation, top: int) -> Table:
     return table
 
 
-def doctor_table(findings: Sequence[Finding]) -> Table:
-    """Return what is there and what is missing."""
+def doctor_report(sections: Mapping[str, Sequence[Finding]], out: Console) -> None:
+    """Print what is there, what is missing, and how to get it."""
+    for name, findings in sections.items():
+        table = Table(title=name, title_justify="left", box=None, show_header=False)
+        for f in findings:
+            mark = "[green]yes[/]" if f.there else "[yellow]no[/]"
+            remedy = f"[dim]→[/] {escape(f.remedy)}" if f.remedy else ""
+            table.add_row(escape(f.name), mark, escape(f.found), remedy)
+        out.print(table)
+
+
+def weights_shown(found: Sequence[Found], out: Console, *, as_json: bool) -> int:
+    """Print what can be fetched and what of it is here; 0."""
+    from textualize.cache import size_text
+
+    if as_json:
+        print(json.dumps([f.to_json() for f in found], ensure_ascii=False))
+        return 0
+    if not found:
+        out.print("nothing to fetch: what this needs is inside the installed packages")
+        return 0
     table = Table(box=None, header_style="dim")
-    for column in ("", "", "found", "to get it"):
-        table.add_column(column)
-    for f in findings:
-        mark = "[green]yes[/]" if f.there else "[yellow]no[/]"
-        table.add_row(escape(f.name), mark, escape(f.found), escape(f.remedy))
-    return table
+    for column in ("name", "size", "", "content", "licence", "for"):
+        table.add_column(column, justify="right" if column == "size" else "left")
+    for f in found:
+        row = f.row
+        gate = " (gated)" if row.gated else " (non-commercial)" if row.noncommercial else ""
+        content = "pinned" if row.pinned else "recorded when first fetched"
+        cells = (row.name, size_text(row.size), f.state, content, row.licence + gate, row.use)
+        table.add_row(*(escape(cell) for cell in cells))
+    out.print(table)
+    missing = [f.row for f in found if f.state != "here"]
+    total = size_text(sum(row.size for row in missing))
+    out.print(f"not here: {len(missing)} of {len(found)}, {total}", markup=False)
+    return 0
+
+
+def accept_licences(rows: Sequence[Weights], err: Console, *, yes: bool, ask: bool) -> None:
+    """Print every licence; what is not free for any use must be accepted before it is fetched.
+
+    Raises TextualizeError when it is not accepted. What is here already was.
+    """
+    from textualize.cache import look
+
+    for row in rows:
+        notice = f"; {row.notice}" if row.notice else ""
+        err.print(f"{row.name}: {row.licence}{notice} ({row.page})", markup=False)
+    asked = [r.name for r in rows if r.noncommercial and look(r).state != "here"]
+    if not asked or yes:
+        return
+    names = ", ".join(asked)
+    if not ask:
+        raise TextualizeError(f"{names}: for non-commercial use only; give --yes to accept that")
+    err.print(f"{names}: for non-commercial use only. Accept? [y/N] ", markup=False, end="")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise TextualizeError(f"{names}: licence not accepted; nothing was fetched")
+
+
+def weights_fetched(rows: Sequence[Weights], out: Console, err: Console, *, as_json: bool) -> int:
+    """Fetch, print a line for each, and return 0, or 2 when something was not to be had."""
+    from textualize.fetch import Fetched, fetch_all
+
+    quiet = as_json or not err.is_terminal
+    done: list[Fetched] = []
+    failures: dict[str, list[str]] = {}
+    for row, outcome in fetch_all(rows, lambda name: _bytes_bar(name, quiet), quiet=quiet):
+        if not isinstance(outcome, Fetched):
+            failures.setdefault(str(outcome), []).append(row.name)
+            continue
+        done.append(outcome)
+        if not as_json:
+            at = f" @ {outcome.revision[:12]}" if outcome.revision else ""
+            out.print(
+                f"{row.name}: {outcome.outcome}, {outcome.how}{at}, {outcome.folder}\n"
+                f"  {outcome.use}",
+                markup=False,
+            )
+    if as_json:
+        told = [{"names": names, "reason": why} for why, names in failures.items()]
+        content = {"fetched": [f.to_json() for f in done], "failures": told}
+        print(json.dumps(content, ensure_ascii=False))
+    elif not rows:
+        out.print("nothing to fetch: what this needs is inside the installed packages")
+    for why, names in failures.items():
+        err.print(f"textualize: {', '.join(names)}: {why}", markup=False)
+    return 2 if failures else 0
+
+
+@contextmanager
+def _bytes_bar(name: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    if quiet:
+        yield lambda there, total: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    terminal = Console(stderr=True)
+    with Progress(*columns, console=terminal, transient=True) as bar:
+        task = bar.add_task(escape(name), total=None, visible=False)
+        # shown from the first byte on: the hub's client has bars of its own
+        yield lambda there, total: bar.update(
+            task, completed=there, total=total or None, visible=True
+        )

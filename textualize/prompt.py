@@ -21,12 +21,13 @@ import numpy as np
 from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta
 
 from textualize import assets
-from textualize.describe import au_scale, clean_transcript, describe
+from textualize.describe import clean_transcript, describe
 from textualize.errors import TextualizeError
 from textualize.sandbox import Sandbox, render_guarded
 from textualize.store import write_text_atomic
 from textualize.types import Cue, Modality, Prompt, Record, Track
 from textualize.wording import AU_NAMES
+from textualize.wording.face import au_scale
 
 LETTERS: Mapping[str, Modality] = {"T": "speech", "V": "face", "A": "prosody"}
 VARIABLES = (

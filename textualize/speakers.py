@@ -7,8 +7,8 @@ same person's other takes removes that. Both the words and the features read the
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -74,25 +74,39 @@ def attach(records: Sequence[Record], min_clips: int = MIN_CLIPS) -> list[Record
     No label is read. Records without a subject, or whose subject has fewer than `min_clips`
     clips, get none.
     """
-    by_subject: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.clip.subject is not None:
-            by_subject[record.clip.subject].append(record)
-    known = {
-        subject: statistics(subject, own)
-        for subject, own in by_subject.items()
-        if len(own) >= min_clips
-    }
+    known = statistics(records, min_clips)
     return [replace(r, speaker=known.get(r.clip.subject or "")) for r in records]
 
 
-def statistics(subject: str, records: Sequence[Record]) -> SpeakerStatistics:
-    """Return mean and standard deviation, across the records, of every track's functionals."""
-    collected: dict[tuple[str, tuple[str, ...]], list[Float32]] = defaultdict(list)
+def statistics(
+    records: Iterable[Record], min_clips: int = MIN_CLIPS
+) -> dict[str, SpeakerStatistics]:
+    """Return mean and standard deviation, across a subject's records, of every functional.
+
+    Only the functionals of a record are kept once it has been seen, so that a corpus may be
+    streamed through. Subjects with fewer than `min_clips` clips are left out.
+    """
+    clips = Counter[str]()
+    collected: dict[str, dict[tuple[str, tuple[str, ...]], list[Float32]]] = {}
     for record in records:
+        subject = record.clip.subject
+        if subject is None:
+            continue
+        clips[subject] += 1
+        own = collected.setdefault(subject, {})
         for name, track in record.tracks.items():
             if is_summarised(track):
-                collected[name, track.names].append(functionals(track))
+                own.setdefault((name, track.names), []).append(functionals(track))
+    return {
+        subject: _statistics(subject, clips[subject], own)
+        for subject, own in collected.items()
+        if clips[subject] >= min_clips
+    }
+
+
+def _statistics(
+    subject: str, clips: int, collected: Mapping[tuple[str, tuple[str, ...]], list[Float32]]
+) -> SpeakerStatistics:
     mean: dict[str, Float32] = {}
     std: dict[str, Float32] = {}
     with warnings.catch_warnings():
@@ -101,7 +115,7 @@ def statistics(subject: str, records: Sequence[Record]) -> SpeakerStatistics:
             stacked = np.stack(rows).astype(np.float64)
             mean[name] = np.nanmean(stacked, axis=0).astype(np.float32)
             std[name] = np.nanstd(stacked, axis=0).astype(np.float32)
-    return SpeakerStatistics(subject, len(records), mean, std)
+    return SpeakerStatistics(subject, clips, mean, std)
 
 
 def relative(record: Record, name: str) -> Float32 | None:

@@ -21,8 +21,9 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -71,11 +72,15 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StorageError(
-            f"cannot write {path}: {reason}; what was finished is kept, run the same command "
-            "again when it can be written"
-        ) from error
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> StorageError:
+    reason = (error.strerror or str(error)).lower()
+    return StorageError(
+        f"cannot write {path}: {reason}; what was finished is kept, run the same command "
+        "again when it can be written"
+    )
 
 
 def sweep(folder: Path) -> None:
@@ -97,8 +102,8 @@ def _alive(pid: int) -> bool:
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes_atomic(path, text.encode("utf-8"))
+    """Write UTF-8 text atomically; what UTF-8 cannot hold is escaped, as JSON reads it back."""
+    write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))  # a file name may be bytes
 
 
 def write_json_atomic(path: Path, value: object) -> None:
@@ -109,7 +114,7 @@ def write_json_atomic(path: Path, value: object) -> None:
 def digest_of(value: object) -> str:
     """Return the sha256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def read_json(path: Path, what: str) -> Json:
@@ -186,7 +191,8 @@ def write_item(corpus: Path, key: str, item: Item) -> None:
         "tracks": described,
         "utterances": [_utterance_json(u) for u in item.utterances],
     }
-    data = safetensors_bytes(tensors, {"textualize": json.dumps(header, ensure_ascii=False)})
+    text = json.dumps(header, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    data = safetensors_bytes(tensors, {"textualize": text.decode("utf-8")})
     write_bytes_atomic(item_path(corpus, key), data)
 
 
@@ -207,11 +213,10 @@ def read_item(corpus: Path, key: str) -> Item | None:
                 )
                 for name, t in header["tracks"].items()
             }
-    except (FileNotFoundError, SafetensorError, KeyError, json.JSONDecodeError, OSError):
+            utterances = tuple(_utterance(u) for u in header["utterances"])
+            return Item(Status(**header["status"]), tracks, utterances)
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError):
         return None
-    return Item(
-        Status(**header["status"]), tracks, tuple(_utterance(u) for u in header["utterances"])
-    )
 
 
 # --- records ------------------------------------------------------------------------------------
@@ -262,6 +267,9 @@ class Entry:
     items: Mapping[str, str]
     media: str = ""
     failed: Mapping[str, str] = field(default_factory=dict)
+
+
+Where = Callable[[Entry], bool]  # chooses records by what the index says of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +324,11 @@ class Corpus:
         """
         path = Path(folder)
         if not (path / "corpus.json").exists():
-            if path.exists() and any(not p.name.startswith(".") for p in path.iterdir()):
+            try:
+                other = path.exists() and any(not p.name.startswith(".") for p in path.iterdir())
+            except OSError as error:
+                raise _not_written(path, error) from error
+            if other:
                 raise TextualizeError(f"{path} is not empty and not a corpus: give a new folder")
             about: Json = {"schema": SCHEMA, "label_set": None, "labels": [], "sensors": []}
             write_json_atomic(path / "corpus.json", about)
@@ -336,9 +348,21 @@ class Corpus:
             write_json_atomic(self.folder / "corpus.json", new)
         self.about = new
 
-    def locked(self) -> FileLock:
-        """Return the lock (a context manager) under which the index is read and replaced."""
-        return FileLock(self.folder / _LOCK)
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock under which the index is read and replaced.
+
+        Raises StorageError where the folder may not be written.
+        """
+        lock = FileLock(self.folder / _LOCK)
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise _not_written(self.folder / _LOCK, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def labels(self) -> LabelSet | None:
@@ -355,30 +379,40 @@ class Corpus:
         Raises:
             TextualizeError: a line is damaged.
         """
+        return list(self.iter_entries())
+
+    def iter_entries(self, where: Where | None = None) -> Iterator[Entry]:
+        """Yield the lines of records.jsonl for which `where` holds, one at a time.
+
+        No track is read. Raises TextualizeError at a damaged line.
+        """
         path = self.folder / "records.jsonl"
         if not path.is_file():
-            return []
-        found = []
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-            try:
-                value = json.loads(line)
-                clip = clip_from_json(value["clip"])
-                media, failed = value.get("media", ""), value.get("failed", {})
-                found.append(Entry(clip, value["items"], media, failed))
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise TextualizeError(
-                    f"{path}:{number} is damaged ({error}): extract again"
-                ) from None
-        return found
+            return
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                try:
+                    value = json.loads(line)
+                    clip = clip_from_json(value["clip"])
+                    media, failed = value.get("media", ""), value.get("failed", {})
+                    entry = Entry(clip, value["items"], media, failed)
+                except (ValueError, LookupError, TypeError, AttributeError) as error:
+                    raise TextualizeError(
+                        f"{path}:{number} is damaged ({error}): remove the file and extract "
+                        "again; what was read is kept"
+                    ) from None
+                if where is None or where(entry):
+                    yield entry
 
     def write_entries(self, entries: Iterable[Entry]) -> None:
         """Replace records.jsonl atomically."""
         lines = []
         for entry in entries:
-            value: Json = {"clip": clip_json(entry.clip), "items": dict(entry.items)}
+            items = dict(sorted(entry.items.items()))  # however many runs it took to read them
+            value: Json = {"clip": clip_json(entry.clip), "items": items}
             value["media"] = entry.media
             if entry.failed:
-                value["failed"] = dict(entry.failed)
+                value["failed"] = dict(sorted(entry.failed.items()))
             lines.append(json.dumps(value, ensure_ascii=False) + "\n")
         write_text_atomic(self.folder / "records.jsonl", "".join(lines))
 
@@ -387,7 +421,13 @@ class Corpus:
         path = self.folder / "failures.jsonl"
         if not path.is_file():
             return []
-        return [Failure(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+        with path.open(encoding="utf-8") as stream:  # whose lines end at a line feed only
+            try:
+                return [Failure(**json.loads(line)) for line in stream]
+            except (ValueError, TypeError) as error:
+                raise TextualizeError(
+                    f"{path} is damaged ({error}): remove it and extract again"
+                ) from None
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Replace the quarantine atomically."""
@@ -418,6 +458,21 @@ class Corpus:
         ordered = tuple(sorted(utterances, key=lambda u: u.span))
         return Record(entry.clip, tracks, ordered, status)
 
-    def records(self) -> list[Record]:
-        """Read all records, each with its subject's statistics over the whole corpus."""
-        return speakers.attach([self.record(e) for e in self.entries()])
+    def records(self, where: Where | None = None) -> list[Record]:
+        """Read all records, each with its subject's statistics over those read."""
+        return speakers.attach([self.record(e) for e in self.iter_entries(where)])
+
+    def stream(self, where: Where | None = None) -> Iterator[Record]:
+        """Yield what `records` returns one at a time: each is read when its turn comes.
+
+        Memory does not grow with the corpus but for a few numbers a clip; clips that have a
+        subject are read twice, the first time for the subject's statistics.
+        """
+
+        def named(entry: Entry) -> bool:
+            return entry.clip.subject is not None and (where is None or where(entry))
+
+        known = speakers.statistics(self.record(e) for e in self.iter_entries(named))
+        for entry in self.iter_entries(where):
+            speaker = known.get(entry.clip.subject or "")
+            yield replace(self.record(entry), speaker=speaker)

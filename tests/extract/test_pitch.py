@@ -8,7 +8,14 @@ import av
 import numpy as np
 import pytest
 
-from textualize.extract.pitch import HOP_S, Pitch, centred_frames, frame_count, track_pitch
+from textualize.extract.pitch import (
+    HOP_S,
+    Pitch,
+    centred_frames,
+    f0_agreement,
+    frame_count,
+    track_pitch,
+)
 from textualize.types import Float32
 
 RATE = 16_000
@@ -142,3 +149,52 @@ def test_real_voices_are_in_their_range(assets: Path) -> None:
     assert 0.35 < voiced_share(pitch) < 0.85
     jumps = np.abs(np.diff(12 * np.log2(pitch.f0_hz)))
     assert np.nanmean(jumps > 9) < 0.01
+
+
+# --- agreement of two trackers -------------------------------------------------------------------
+
+
+def test_agreement_of_a_track_with_itself_and_with_its_octave() -> None:
+    f0 = np.array([np.nan, 100.0, 110.0, 120.0, np.nan])
+    same = f0_agreement(f0, f0)
+    assert same[:3] == (0.0, 0.0, 0.0)
+    assert same.r == pytest.approx(1.0)
+    octave = f0_agreement(2 * f0, f0)
+    assert octave.median_cents == pytest.approx(1200)
+    assert (octave.gross_error_rate, octave.voicing_disagreement) == (1.0, 0.0)
+    assert octave.r == pytest.approx(1.0)
+
+
+def test_agreement_by_hand() -> None:
+    reference = np.array([100.0, 100.0, 200.0, 200.0, np.nan, 150.0, np.nan, np.nan])
+    ours = np.array([100.0, 121.0, 200.0, 100.0, 90.0, np.nan, np.nan, np.nan])
+    found = f0_agreement(ours, reference)
+    assert found.voicing_disagreement == 2 / 8
+    assert found.gross_error_rate == 2 / 4
+    cents = [0, 1200 * np.log2(1.21), 0, 1200]
+    assert found.median_cents == pytest.approx(np.median(cents))
+    assert found.r == pytest.approx(np.corrcoef(ours[:4], reference[:4])[0, 1])
+
+
+def test_agreement_where_there_is_nothing_to_compare() -> None:
+    nothing = np.full(3, np.nan)
+    assert f0_agreement(nothing, np.array([1.0, np.nan, np.nan]))[0] == pytest.approx(1 / 3)
+    assert np.isnan(f0_agreement(nothing, nothing)[1:]).all()
+    assert np.isnan(f0_agreement(nothing[:0], nothing[:0])).all()
+    assert np.isnan(f0_agreement(np.full(3, 90.0), np.full(3, 90.0)).r)  # no spread
+    with pytest.raises(ValueError, match="3 and 2"):
+        f0_agreement(nothing, nothing[:2])
+
+
+def test_librosa_agrees(assets: Path) -> None:
+    librosa = pytest.importorskip("librosa")
+    sound, _ = librosa.load(assets / "data/speech/ljspeech/LJ001-0002.wav", sr=RATE)
+    other, _, _ = librosa.pyin(
+        sound, fmin=60, fmax=500, sr=RATE, frame_length=1024, hop_length=160, resolution=0.25
+    )
+    ours = track_pitch(sound, RATE).f0_hz
+    found = f0_agreement(ours, other[: len(ours)])
+    assert found.voicing_disagreement < 0.2
+    assert found.median_cents < 25
+    assert found.gross_error_rate < 0.02
+    assert found.r > 0.95

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +11,8 @@ import av
 import numpy as np
 import pytest
 
+from textualize.extract import prosody as module
+from textualize.extract import sensor, voice_activity
 from textualize.extract.prosody import (
     COLUMNS,
     RATE_COLUMNS,
@@ -19,6 +21,8 @@ from textualize.extract.prosody import (
     speech_rate,
     syllable_nuclei,
 )
+from textualize.extract.sensor import Reading
+from textualize.extract.sound import Stretch, stretches
 from textualize.types import Clip, Float32, Span
 
 RATE = 16_000
@@ -26,7 +30,15 @@ RATE = 16_000
 
 def media(audio: Float32, start: float = 0.0, has_audio: bool = True) -> Any:
     span = Span(start, start + len(audio) / RATE)
-    return SimpleNamespace(audio=audio, has_audio=has_audio, span=span, clip=Clip("c", None))
+
+    def sound() -> Iterator[Stretch]:
+        yield from stretches([(0, audio)], start, len(audio)) if has_audio else ()
+
+    return SimpleNamespace(sound=sound, has_audio=has_audio, span=span, clip=Clip("c", None))
+
+
+def heard(audio: Float32, start: float = 0.0, has_audio: bool = True) -> Reading:
+    return sensor.read(Prosody(), media(audio, start, has_audio))
 
 
 def vowel(seconds: float, f0: float = 150.0, level: float = 0.2, rolloff: float = 1.0) -> Float32:
@@ -60,7 +72,7 @@ def tempo(audio: Float32) -> dict[str, float]:
 
 def test_tracks_have_the_promised_shape_and_times() -> None:
     audio = vowel(1.234)
-    reading = Prosody().read(media(audio, start=10.0))
+    reading = heard(audio, start=10.0)
     assert reading.status.state == "observed"
     dense, rate = reading.tracks["prosody"], reading.tracks["speech_rate"]
     assert dense.values.shape == (123, len(COLUMNS))
@@ -70,6 +82,8 @@ def test_tracks_have_the_promised_shape_and_times() -> None:
     assert rate.values.shape == (1, len(RATE_COLUMNS))
     assert 1 / rate.rate_hz == pytest.approx(1.234)
     assert COLUMNS[:6] == ("f0_st", "energy_db", "voiced", "hnr_db", "tilt_db", "centroid_hz")
+    assert COLUMNS[-2:] == ("jitter_pct", "shimmer_db") and len(COLUMNS) == 12
+    assert RATE_COLUMNS[-1] == "speech_fraction" and len(RATE_COLUMNS) == 9
 
 
 @pytest.mark.parametrize(
@@ -82,7 +96,7 @@ def test_tracks_have_the_promised_shape_and_times() -> None:
     ],
 )
 def test_nothing_to_hear_is_absent(audio: Float32, has_audio: bool, reason: str) -> None:
-    reading = Prosody().read(media(audio, has_audio=has_audio))
+    reading = heard(audio, has_audio=has_audio)
     assert (reading.status.state, reading.status.reason) == ("absent", reason)
     assert not reading.tracks
 
@@ -90,7 +104,7 @@ def test_nothing_to_hear_is_absent(audio: Float32, has_audio: bool, reason: str)
 @pytest.mark.parametrize("samples", [1, 7, 159, 160, 161, 399, 2000])
 def test_the_shortest_sounds_have_rows(samples: int) -> None:
     audio = np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32)
-    reading = Prosody().read(media(audio + np.arange(samples, dtype=np.float32) * 1e-3))
+    reading = heard(audio + np.arange(samples, dtype=np.float32) * 1e-3)
     if samples > 1:  # one sample is a constant
         assert len(reading.tracks["prosody"].values) == max(1, samples // 160)
         assert np.isfinite(reading.tracks["prosody"].column("energy_db")).all()
@@ -133,7 +147,8 @@ def test_slope_of_white_noise_is_flat_and_flux_is_high() -> None:
 def test_silence_inside_a_clip_is_unseen_in_the_spectral_columns() -> None:
     values = prosody(np.concatenate([vowel(0.5), silence(0.5), vowel(0.5)]))
     quiet = values[55:95]
-    for name in ("f0_st", "hnr_db", "tilt_db", "centroid_hz", "flux_db", "h1_h2_db"):
+    seen_in_voice = ("f0_st", "hnr_db", "tilt_db", "centroid_hz", "flux_db", "h1_h2_db")
+    for name in (*seen_in_voice, "jitter_pct", "shimmer_db"):
         assert np.isnan(column(quiet, name)).all(), name
         assert np.isfinite(column(values[5:45], name)).all(), name
     assert np.all(column(quiet, "voiced") == 0)
@@ -149,6 +164,75 @@ def test_gain_moves_the_level_only() -> None:
     others = [i for i, name in enumerate(COLUMNS) if name != "energy_db"]
     np.testing.assert_allclose(soft[:, others], loud[:, others], rtol=1e-3, atol=1e-2)
     np.testing.assert_allclose(speech_rate(soft), speech_rate(loud), rtol=1e-3)
+
+
+# --- long sounds ---------------------------------------------------------------------------------
+
+
+def test_a_long_sound_is_read_in_stretches_that_stay_in_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("textualize.extract.sound.STRETCH_S", 6.0)
+    monkeypatch.setattr("textualize.extract.sound._SEARCH_S", 3.0)
+    monkeypatch.setattr(module, "installed", lambda: False)
+    talk = np.concatenate([syllables(10, 0.2), silence(0.6)])
+    audio = np.concatenate([np.tile(talk, 12), vowel(0.31)])
+    audio = audio + np.random.default_rng(0).normal(0, 1e-3, len(audio)).astype(np.float32)
+    source = media(audio, start=3.0)
+    assert len(list(source.sound())) > 4
+    reading = sensor.read(Prosody(), source)
+    at_once = prosody(audio)
+    values = reading.tracks["prosody"].values
+    assert len(values) == len(at_once)
+    difference = np.abs(column(values, "energy_db") - column(at_once, "energy_db"))
+    assert np.mean(difference > 1e-3) < 0.02  # only the frames a cut goes through
+    both = np.isfinite(column(values, "f0_st")) & np.isfinite(column(at_once, "f0_st"))
+    assert np.mean(column(values, "voiced") == column(at_once, "voiced")) > 0.99
+    close = np.abs(column(values, "f0_st") - column(at_once, "f0_st"))[both] < 0.05
+    assert close.mean() > 0.99
+    whole = speech_rate(at_once)[:-1]
+    np.testing.assert_allclose(reading.tracks["speech_rate"].values[0, :-1], whole, rtol=0.05)
+
+
+def test_silent_stretches_of_a_long_sound_are_rows_without_a_voice() -> None:
+    reader = Prosody().begin(media(vowel(1.0)))
+    for time, samples in enumerate((silence(1), vowel(1.0), silence(1))):
+        reader.sound(Stretch(float(time), samples))
+    values = reader.finish().tracks["prosody"].values
+    assert len(values) == 300
+    assert not column(values, "voiced")[:95].any() and not column(values, "voiced")[205:].any()
+    assert np.isnan(column(values, "centroid_hz")[:95]).all()
+    assert (column(values, "energy_db")[:95] == -80).all()
+
+
+# --- speech or not -------------------------------------------------------------------------------
+
+
+def fraction(reading: Reading) -> float:
+    return float(reading.tracks["speech_rate"].column("speech_fraction")[0])
+
+
+@pytest.mark.skipif(not voice_activity.installed(), reason="faster-whisper is not installed")
+def test_what_is_not_speech_is_said(assets: Path) -> None:
+    times = np.arange(3 * RATE) / RATE
+    tone = (0.3 * np.sin(2 * np.pi * 220 * times)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
+    for sound in (tone, noise):
+        reading = heard(sound)
+        assert (reading.status.state, fraction(reading)) == ("observed", 0.0)
+        assert "no speech found in 3.0 s" in reading.status.reason
+    speech = heard(load(assets / "data/speech/jfk.flac"))
+    assert speech.status.reason == ""
+    assert 0.5 < fraction(speech) < 1.0
+
+
+def test_without_a_detector_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Prosody().options
+    monkeypatch.setattr(module, "installed", lambda: False)
+    reading = heard(vowel(0.5))
+    assert "not checked for speech" in reading.status.reason
+    assert np.isnan(fraction(reading))
+    assert Prosody().options != found  # such a result has a key of its own
 
 
 # --- tempo -----------------------------------------------------------------------------------

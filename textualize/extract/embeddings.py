@@ -6,10 +6,11 @@
 Each gives one track of unit "embedding" ("visual", "audio", "text"): row i is the mean over
 [start + i * window, start + (i + 1) * window) seconds, NaN where nothing was there.
 
-- Pictures: a network for pictures reads every sampled frame; its pooled output, or the mean over
-  its tokens where it has none or the file lacks its weights, is averaged over the window. A
-  network for clips (VideoMAE, TimeSformer) reads, per window, its number of frames spread evenly,
-  the nearest to each moment, repeated where there are fewer; its tokens are averaged.
+- Pictures: a network for pictures reads every sampled frame, or the first of each 1 / `fps`
+  seconds; its pooled output, or the mean over its tokens where it has none or the file lacks the
+  pooler's weights, is averaged over the window. A network for clips (VideoMAE, TimeSformer) reads
+  its number of frames per window, spread evenly, the nearest to each moment, repeated where there
+  are fewer; its tokens are averaged.
 - Sound: read in blocks of 24 s with 3 s of context before and after (as much as there is at the
   clip's ends); each position of the last layer belongs to the window its middle lies in. Networks
   of spectrogram patches (AST) have no positions in time: each window is read alone, in equal
@@ -26,26 +27,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError
-from textualize.extract.pretrained import Kind, Pretrained, load_pretrained, torch
-from textualize.extract.sensor import Options, Reader, Reading, Reads
-from textualize.extract.sound import SAMPLE_RATE, Stretch
-from textualize.extract.video import Frame, grid_length
-from textualize.types import Float32, Modality, Status, Track, Utterance
+from textualize.extract.pretrained import Kind, first_line, load_pretrained
+from textualize.extract.sensor import CLIP_ERRORS, Options, Reader, Reading, Reads
+from textualize.extract.sound import SAMPLE_RATE
+from textualize.extract.vectors import (
+    block_length,
+    equal_rows,
+    frames_at_once,
+    hear,
+    pixels,
+    see,
+    tokens,
+    understand,
+)
+from textualize.extract.windows import Windows
+from textualize.types import Float32, Modality, Utterance
 
 if TYPE_CHECKING:
-    from textualize.extract.video import Media
-
-BLOCK_S = 30.0  # of sound at once, context included: what Whisper takes, and 1500 positions
-CONTEXT_SHARE = 0.1  # of a block, before and after: 3 s
-SHORTEST_S = 0.5  # shorter sound is filled up with silence: convolutions need some length
-TOKENS = 512  # of text at once, even where a network takes more
-_SLIMMEST = 20  # ratio of sides; resizing the short side of a line of pixels takes gigabytes
+    from textualize.extract.sound import Stretch
+    from textualize.extract.video import Frame, Media
 
 Float64 = NDArray[np.float64]
 
@@ -89,6 +95,16 @@ class _PretrainedSensor:
         self.model = load_pretrained(model, self.kind, device, revision)
         self.weights = self.model.weights
         self.options: Options = {**self.model.identity, "window": window}
+        try:
+            self._try()
+        except (*CLIP_ERRORS, TypeError, AttributeError, AssertionError) as error:
+            raise TextualizeError(
+                f"model '{model}' and its processor do not go together: {first_line(error)}"
+            ) from None
+
+    def _try(self) -> None:
+        """Read something small: what fails here would fail on every clip."""
+        raise TextualizeError(f"{self.name} is not tried")
 
     def windows(self, media: Media, window: float | None = None) -> Windows:
         """Return the empty rows of a clip."""
@@ -103,11 +119,39 @@ class VisionModel(_PretrainedSensor):
     modality: Modality = "visual"
     reads: tuple[Reads, ...] = ("frames",)
 
+    def __init__(
+        self,
+        model: str,
+        window: float = 1.0,
+        device: str = "cpu",
+        batch: int = 8,
+        revision: str = "",
+        fps: float = 0.0,
+    ) -> None:
+        """Load the model; `fps` pictures a second of those sampled are read, 0 for all.
+
+        The other arguments and the errors are those of every pretrained sensor.
+        """
+        super().__init__(model, window, device, batch, revision)
+        if not 0 <= fps < math.inf:
+            raise TextualizeError(f"{self.name}:fps should be 0 or more; given {fps:g}")
+        if fps and frames_at_once(self.model):
+            raise TextualizeError(
+                f"model '{model}' reads {frames_at_once(self.model)} frames per window: "
+                "leave fps out, or change window"
+            )
+        self.fps = fps
+        self.options: Options = {**self.options, "fps": fps}
+
     def begin(self, media: Media) -> Reader:
         """Return the reader of a clip's frames."""
-        config = self.model.net.config
-        frames = getattr(config, "num_frames", 0)
-        return _PictureClips(self, media, int(frames)) if frames else _Pictures(self, media)
+        count = frames_at_once(self.model)
+        return _PictureClips(self, media, count) if count else _Pictures(self, media)
+
+    def _try(self) -> None:
+        picture = pixels(self.model, np.zeros((90, 160, 3), np.uint8))
+        count = frames_at_once(self.model)
+        see(self.model, np.stack([np.stack([picture] * count) if count else picture]))
 
 
 class AudioModel(_PretrainedSensor):
@@ -126,12 +170,15 @@ class AudioModel(_PretrainedSensor):
         batch: int = 1,
         revision: str = "",
     ) -> None:
-        """Load the model; arguments and errors are those of `VisionModel`."""
+        """Load the model; arguments and errors are those of every pretrained sensor."""
         super().__init__(model, window, device, batch, revision)
 
     def begin(self, media: Media) -> Reader:
         """Return the reader of a clip's sound."""
         return _Sound(self, media)
+
+    def _try(self) -> None:
+        hear(self.model, [np.sin(np.arange(SAMPLE_RATE), dtype=np.float32)])
 
 
 class TextModel(_PretrainedSensor):
@@ -146,49 +193,9 @@ class TextModel(_PretrainedSensor):
         """Return the reader of a clip's words."""
         return _Words(self, media)
 
-
-class Windows:
-    """The rows of one clip: running means of the vectors that fall into each window."""
-
-    def __init__(self, media: Media, window: float, model: str) -> None:
-        """Cover the clip's span with windows of `window` seconds."""
-        self.span, self.window = media.span, window
-        self._model = model
-        self._rows = grid_length(media.span, 1 / window)
-        self._worth = np.zeros(self._rows)
-        self._values: Float32 | None = None
-
-    def rows(self, times: Float64) -> NDArray[np.int64]:
-        """Return the window of each moment; what lies outside the clip is in its end windows."""
-        at = np.floor((times - self.span.start) / self.window + 1e-6)
-        return np.clip(at, 0, self._rows - 1).astype(np.int64)
-
-    def add(self, times: Float64, vectors: Float32, worth: float = 1.0) -> None:
-        """Add vectors (N, D) at moments (N,), each worth as much in the mean.
-
-        Raises TextualizeError for vectors that are not finite.
-        """
-        if not np.isfinite(vectors).all():
-            raise TextualizeError(
-                f"model '{self._model}' gives numbers that are not finite: give another"
-            )
-        if self._values is None:
-            self._values = np.zeros((self._rows, vectors.shape[1]), np.float32)
-        at = self.rows(times)
-        for row in np.unique(at):
-            chosen = vectors[at == row]
-            self._worth[row] += worth * len(chosen)
-            share = worth * len(chosen) / self._worth[row]
-            mean = chosen.mean(axis=0, dtype=np.float64)
-            self._values[row] += share * (mean - self._values[row])
-
-    def reading(self, track: str, source: str, nothing: str) -> Reading:
-        """Return the track, or absent because of `nothing` if no vector was added."""
-        if self._values is None:
-            return Reading(Status("absent", source, nothing))
-        self._values[self._worth == 0] = np.nan
-        made = Track(self._values, 1 / self.window, self.span.start, (), "embedding", source)
-        return Reading(Status("observed", source), {track: made})
+    def _try(self) -> None:
+        rows, _, _ = tokens(self.model, "one two")
+        understand(self.model, rows)
 
 
 # --- pictures -----------------------------------------------------------------------------------
@@ -201,16 +208,22 @@ class _Pictures(Reader):
         self._model, self._batch = sensor.model, sensor.batch
         self._windows = sensor.windows(media)
         self._nothing = "no frame" if media.has_video else "no video stream"
-        self._waiting: list[tuple[float, torch.Tensor]] = []
+        self._waiting: list[tuple[float, Float32]] = []
+        self._fps, self._slot = sensor.fps, -1
 
     def frame(self, frame: Frame) -> None:
+        if self._fps:
+            slot = math.floor((frame.time - self._windows.span.start) * self._fps + 1e-6)
+            if slot <= self._slot:
+                return
+            self._slot = slot
         self._put(frame.time, pixels(self._model, frame.rgb))
 
     def finish(self) -> Reading:
         self._run()
         return self._windows.reading("visual", VisionModel.name, self._nothing)
 
-    def _put(self, time: float, picture: torch.Tensor) -> None:
+    def _put(self, time: float, picture: Float32) -> None:
         if self._waiting and self._waiting[-1][1].shape != picture.shape:
             self._run()
         self._waiting.append((time, picture))
@@ -220,7 +233,7 @@ class _Pictures(Reader):
     def _run(self) -> None:
         if self._waiting:
             times, pictures = zip(*self._waiting, strict=True)
-            self._windows.add(np.array(times), see(self._model, torch.stack(pictures)))
+            self._windows.add(np.array(times), see(self._model, np.stack(pictures)))
             self._waiting.clear()
 
 
@@ -236,7 +249,7 @@ class _PictureClips(_Pictures):
         self._count = count
         self._row = -1
         self._last: Frame | None = None
-        self._chosen: list[torch.Tensor] = []
+        self._chosen: list[Float32] = []
 
     def frame(self, frame: Frame) -> None:
         row = int(self._windows.rows(np.array([frame.time]))[0])
@@ -255,27 +268,21 @@ class _PictureClips(_Pictures):
         """Give the last frame to every moment before `until` that has none."""
         start, end = self._bounds()
         step = (end - start) / self._count
-        moments = 0
-        while (
-            len(self._chosen) + moments < self._count
-            and start + (len(self._chosen) + moments + 0.5) * step < until
-        ):
-            moments += 1
+        unserved = range(len(self._chosen), self._count)
+        moments = sum(start + (k + 0.5) * step < until for k in unserved)
         if moments and self._last is not None:
             self._chosen += [pixels(self._model, self._last.rgb)] * moments
 
     def _close(self) -> None:
         if self._last is not None:
             self._choose(math.inf)
-            self._put(self._bounds()[0], torch.stack(self._chosen))
+            self._put(self._bounds()[0], np.stack(self._chosen))
         self._last, self._chosen = None, []
 
     def _bounds(self) -> tuple[float, float]:
         span, window = self._windows.span, self._windows.window
         start = span.start + self._row * window
         return start, max(start, min(start + window, span.end))
-
-
 
 
 # --- sound --------------------------------------------------------------------------------------
@@ -288,7 +295,7 @@ class _Sound(Reader):
         self._model, self._batch = sensor.model, sensor.batch
         self._windows = sensor.windows(media)
         self._nothing = "silence" if media.has_audio else "no audio stream"
-        self._core_s, context_s = block(self._model, sensor.window)
+        self._core_s, context_s = block_length(self._model, sensor.window)
         self._context = round(context_s * SAMPLE_RATE)
         self._held = np.zeros(0, np.float32)
         self._at = 0  # index in the clip of the first sample held
@@ -328,6 +335,7 @@ class _Sound(Reader):
     def _run(self) -> None:
         if not self._waiting:
             return
+        self._nothing = "too little sound"  # less than one position
         hidden, covered = hear(self._model, [samples for *_, samples in self._waiting])
         for (first, begin, end, samples), vectors in zip(self._waiting, hidden, strict=True):
             if self._context:
@@ -348,8 +356,6 @@ class _Sound(Reader):
         heard = np.unique(self._windows.rows(sounding))
         rows = self._windows.rows(start + middles / SAMPLE_RATE)
         return np.isin(rows, heard)
-
-
 
 
 # --- words --------------------------------------------------------------------------------------
@@ -382,16 +388,11 @@ class _Words(Reader):
 
     def _read(self, pieces: Sequence[str], times: Float64) -> None:
         starts = np.cumsum([0, *(len(p) + 1 for p in pieces[:-1])])
-        rows, owned, ends = tokens(self._model, " ".join(pieces))
-        for first in range(0, len(rows), self._batch):
-            # all but the last row are equally long, and one that needs no filling needs no mask
-            for same in _equal(rows[first : first + self._batch]):
-                chosen = [first + i for i in same]
-                hidden = understand(self._model, [rows[i] for i in chosen])
-                for i, vectors in zip(chosen, hidden, strict=True):
-                    word = np.searchsorted(starts, ends[i][owned[i]] - 1, side="right") - 1
-                    if len(word):
-                        self._windows.add(times[word], vectors[owned[i]])
-
-
-
+        rows, counting, ends = tokens(self._model, " ".join(pieces))
+        for batch in equal_rows(rows, self._batch):
+            # rows of one length need no filling up, and so no mask
+            hidden = understand(self._model, [rows[i] for i in batch])
+            for i, vectors in zip(batch, hidden, strict=True):
+                word = np.searchsorted(starts, ends[i][counting[i]] - 1, side="right") - 1
+                if len(word):
+                    self._windows.add(times[word], vectors[counting[i]])

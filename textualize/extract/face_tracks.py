@@ -82,3 +82,14 @@ def overlap(a: Box, b: Box) -> float:
     shared = max(0.0, wide) * max(0.0, high)
     whole = a[2] * a[3] + b[2] * b[3] - shared
     return shared / whole if whole > 0 else 0.0
+
+
+def middle(box: Box) -> tuple[float, float]:
+    """Return the middle (x, y) of a box."""
+    return box[0] + box[2] / 2, box[1] + box[3] / 2
+
+
+def inside(point: tuple[float, float], box: Box) -> bool:
+    """Return whether a point (x, y) lies in a box."""
+    x, y, w, h = box
+    return x <= point[0] <= x + w and y <= point[1] <= y + h

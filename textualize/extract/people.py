@@ -95,6 +95,7 @@ class Person:
         self.box, self.last_time, self.shot = seen.box, time, shot
 
     def __len__(self) -> int:
+        """Return in how many pictures the person was seen."""
         return len(self._frames)
 
     @property
@@ -106,6 +107,11 @@ class Person:
     def faces(self) -> Float64:
         """Score, box and angles, (N, 8)."""
         return self._table()[:, :_LIPS]
+
+    @property
+    def score(self) -> float:
+        """The detector's latest, 0-1."""
+        return float(self._numbers[-_NUMBERS])
 
     @property
     def lips(self) -> Float64:
@@ -192,6 +198,11 @@ class People:
         """Return the persons seen in at least three pictures; everyone, if nobody was."""
         return [p for p in self._everyone if len(p) >= _BRIEF] or self._everyone
 
+    @property
+    def brief(self) -> int:
+        """How many persons `seen` leaves out."""
+        return len(self._everyone) - len(self.seen())
+
 
 def _by_place(persons: Sequence[Person], seen: Sequence[Sight]) -> dict[int, Person]:
     """Return the person of each face that is near where one was, best matches first."""
@@ -232,18 +243,24 @@ def preferred(persons: Sequence[Person], times: Float64, by: Policy) -> NDArray[
     times surer ("most_confident"), or the person has been out of sight for a second.
     """
     margin = _SURER if by == "most_confident" else _LARGER
-    strength = np.zeros((len(times), len(persons)), np.float32)
+    sightings = []
     for j, person in enumerate(persons):
-        faces, frames = person.faces, person.frames
+        faces = person.faces
         value = faces[:, 0] if by == "most_confident" else faces[:, 3] * faces[:, 4]
-        at = np.searchsorted(frames, np.arange(len(times)), side="right") - 1
-        age = times - times[frames[np.maximum(at, 0)]]
-        strength[:, j] = np.where((at >= 0) & (age <= _HOLD_S), value[np.maximum(at, 0)], 0.0)
+        sightings.append(np.stack([person.frames, np.full(len(faces), j), value], axis=1))
+    table = np.concatenate(sightings)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    ends = np.searchsorted(table[:, 0], np.arange(len(times)), side="right")
     chosen = np.full(len(times), -1, np.intp)
-    current = -1
-    for t, row in enumerate(strength):
-        best = int(np.argmax(row))
-        if current < 0 or row[current] == 0 or row[best] > margin * row[current]:
-            current = best if row[best] > 0 else -1
-        chosen[t] = current
+    near: dict[int, tuple[float, float]] = {}
+    current, begin = -1, 0
+    for t, (time, end) in enumerate(zip(times, ends, strict=True)):
+        near |= {int(j): (time, value) for _, j, value in table[begin:end]}
+        near = {j: seen for j, seen in near.items() if seen[0] >= time - _HOLD_S}
+        begin = end
+        if near:
+            best = max(near, key=lambda j: near[j][1])
+            if current not in near or near[best][1] > margin * near[current][1]:
+                current = best
+        chosen[t] = current if near else -1
     return chosen

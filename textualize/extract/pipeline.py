@@ -250,7 +250,7 @@ def _stamp(video: Path | None) -> str:
         return ""
     try:
         about = video.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
         return ""
     return f"{video.absolute()}|{about.st_size}|{about.st_mtime_ns}"
 

@@ -144,8 +144,9 @@ def _folder(name: str, revision: str) -> tuple[Path, str]:
         )
     except (OSError, ValueError) as error:
         at = f" at revision {revision}" if revision else ""
+        reason = first_line(error).partition(". ")[0]
         raise TextualizeError(
-            f"model '{name}' is not a folder and not in the local cache{at} ({first_line(error)}): "
+            f"model '{name}' is not a folder and not in the local cache{at} ({reason}): "
             "download it first, or give a folder"
         ) from None
     return Path(found), Path(found).name
@@ -250,7 +251,13 @@ def _processor(folder: Path, name: str, kind: Kind) -> Any:
                 str(folder), trust_remote_code=False, local_files_only=True, **options
             )
     except _LOAD_ERRORS as error:
-        raise TextualizeError(f"the {files[0]} of '{name}' does not load: {first_line(error)}") from None
+        if "torchvision" in str(error):
+            raise TextualizeError(
+                f"the image processor of '{name}' needs torchvision: pip install torchvision"
+            ) from None
+        raise TextualizeError(
+            f"the {files[0]} of '{name}' does not load: {first_line(error)}"
+        ) from None
     rate = getattr(processor, "sampling_rate", SAMPLE_RATE)
     if kind == "audio" and rate != SAMPLE_RATE:
         raise TextualizeError(

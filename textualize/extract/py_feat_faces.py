@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _SAME_PLACE = 0.2  # overlap with where a person was last seen
 _SAME_FACE = 0.5  # cosine of ArcFace embeddings; py-feat found at most 0.35 between people
-_LARGER = 1.3  # how much larger (or surer) a face must be before the reading moves to it
+_MARGIN = {"largest": 1.3, "most_confident": 1.1}  # before the reading moves to another face
+_HOLD_S = 1.0  # how long a face that is missed still stands
 
 _AU = re.compile(r"AU\d\d")
 _EMOTIONS = ("Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Anger", "Contempt")
@@ -50,12 +51,16 @@ class Faces:
         self._by_face = by_face
         self._names: tuple[str, ...] = _PLACE
         self._found: list[Float32] = []
+        self._cuts: list[int] = []
+        self._shot = 0  # how many cuts the faces so far have passed
 
-    def add(self, table: pd.DataFrame, first: int, factor: int) -> None:
+    def add(self, table: pd.DataFrame, first: int, factor: int, cuts: Collection[int] = ()) -> None:
         """Keep py-feat's rows of some frames.
 
-        `first` is the index of the first frame, `factor` how much smaller its picture was.
+        `first` is the index of the first frame, `factor` how much smaller its picture was,
+        `cuts` the indices of frames that begin another shot.
         """
+        self._cuts += sorted(cuts)
         table = table[table["FaceRectWidth"] > 0]  # NaN is py-feat's way to say no face
         if not len(table):
             return
@@ -69,6 +74,10 @@ class Faces:
         angles = _columns(table, [name for name, _ in _ANGLES.values()]) * signs
         keys = _columns(table, _IDENTITY) if self._by_face else place[:, _BOX]
         for frame in np.unique(place[:, 0]):
+            shot = int(np.searchsorted(self._cuts, frame, side="right"))
+            if shot > self._shot:
+                self._shot = shot
+                self.people.cut()
             here = place[:, 0] == frame
             place[here, 1] = self.people.tell_apart(keys[here])
         self._found.append(np.hstack([place, angles, _columns(table, read)], dtype=np.float32))
@@ -89,7 +98,7 @@ class Faces:
 
     @property
     def persons(self) -> NDArray[np.intp]:
-        """Each face's person: 0, 1, … in order of appearance."""
+        """Each face's person: 1, 2, … in order of appearance."""
         return self.table(["person"])[:, 0].astype(np.intp)
 
     @property
@@ -105,8 +114,37 @@ class Faces:
             "face": (FACE_COLUMNS, FACE_COLUMNS, "named"),
         }
 
-    def measure(self, policy: str) -> Float32:
-        """Return what the policy goes by: the detector's score, or the box's area."""
+    def of_one_person(self, policy: str) -> NDArray[np.intp]:
+        """Return the rows of the person who is largest, or surest, in sum over the clip."""
+        total = np.bincount(self.persons, weights=self._measure(policy))
+        return np.flatnonzero(self.persons == total.argmax())
+
+    def of_each_moment(self, policy: str, times: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
+        """Return at most one row a frame: who was read before, unless another is much more so.
+
+        `times` are the frames' in seconds. Who is missed for a second or less within a shot
+        still stands, and nobody else is read meanwhile.
+        """
+        frames, persons, measure = self.frames, self.persons, self._measure(policy)
+        margin = _MARGIN["most_confident" if policy == "most_confident" else "largest"]
+        chosen: list[int] = []
+        person, seen, before = -1, -np.inf, 0.0
+        shots = np.searchsorted(self._cuts, frames, side="right")
+        for here in np.split(np.arange(len(frames)), np.flatnonzero(np.diff(frames)) + 1):
+            if here[0] and shots[here[0]] > shots[here[0] - 1]:
+                seen = -np.inf
+            time, best = times[frames[here[0]]], here[measure[here].argmax()]
+            own = here[persons[here] == person]
+            if len(own):
+                seen, before = time, measure[own[0]]
+            stands = time - seen <= _HOLD_S and measure[best] < margin * before
+            if not stands:
+                person, seen, before = int(persons[best]), time, measure[best]
+                own = np.array([best])
+            chosen += own.tolist()
+        return np.array(chosen, np.intp)
+
+    def _measure(self, policy: str) -> Float32:
         if policy == "most_confident":
             return self.table(["score"])[:, 0]
         return np.asarray(self.table(["w_px", "h_px"]).prod(axis=1))
@@ -118,14 +156,20 @@ class People:
     def __init__(self, *, by_face: bool) -> None:
         """Start with nobody known."""
         self._by_face = by_face
-        self._known: list[Float32] = []  # the box last seen, or the sum of unit embeddings
+        self._known: dict[int, Float32] = {}  # the box last seen, or the sum of unit embeddings
+        self._count = 0
 
     def mean(self, person: int) -> Float32:
         """Return a person's mean embedding, (512,), of length 1."""
         return np.asarray(_unit(self._known[person]), np.float32)
 
+    def cut(self) -> None:
+        """Note that another shot begins: places mean nothing any more, faces do."""
+        if not self._by_face:
+            self._known.clear()
+
     def tell_apart(self, faces: Float32) -> list[int]:
-        """Return a person for each face of one frame; the most alike are matched first.
+        """Return a person (1, 2, …) for each face of one frame; the most alike are matched first.
 
         `faces` is (N, 4) boxes or (N, 512) embeddings. Nobody is in a frame twice.
         """
@@ -133,7 +177,7 @@ class People:
         pairs = [
             (self._alike(face, known), i, person)
             for i, face in enumerate(faces)
-            for person, known in enumerate(self._known)
+            for person, known in self._known.items()
         ]
         given: dict[int, int] = {}
         for alike, i, person in sorted(pairs, reverse=True):
@@ -141,9 +185,9 @@ class People:
                 given[i] = person
         for i, face in enumerate(faces):
             if i not in given:
-                given[i] = len(self._known)
-                self._known.append(np.zeros_like(face))
-            known = self._known[given[i]]
+                self._count += 1
+                given[i] = self._count
+            known = self._known.get(given[i], np.zeros_like(face))
             self._known[given[i]] = known + _unit(face) if self._by_face else face.copy()
         return [given[i] for i in range(len(faces))]
 
@@ -151,33 +195,6 @@ class People:
         if self._by_face:
             return float(_unit(face) @ _unit(known))
         return overlap(_box(face), _box(known))
-
-
-def of_one_person(persons: NDArray[np.intp], measure: Float32) -> NDArray[np.intp]:
-    """Return the rows of the person whose measure adds up to most.
-
-    >>> of_one_person(np.array([0, 1, 0]), np.array([3, 5, 3], np.float32)).tolist()
-    [0, 2]
-    """
-    return np.flatnonzero(persons == np.bincount(persons, weights=measure).argmax())
-
-
-def of_each_moment(
-    frames: NDArray[np.intp], persons: NDArray[np.intp], measure: Float32
-) -> NDArray[np.intp]:
-    """Return one row a frame: the person before, unless another measures 1.3 times as much.
-
-    >>> frames, persons = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 0, 1])
-    >>> of_each_moment(frames, persons, np.array([9, 4, 8, 9, 4, 9], np.float32)).tolist()
-    [0, 2, 5]
-    """
-    chosen: list[int] = []
-    for here in np.split(np.arange(len(frames)), np.flatnonzero(np.diff(frames)) + 1):
-        best = here[measure[here].argmax()]
-        before = here[persons[here] == persons[chosen[-1]]] if chosen else here[:0]
-        stays = len(before) and measure[best] < _LARGER * measure[before[0]]
-        chosen.append(int(before[0] if stays else best))
-    return np.array(chosen, np.intp)
 
 
 def _columns(table: pd.DataFrame, names: Sequence[str]) -> Float32:

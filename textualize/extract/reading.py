@@ -95,7 +95,7 @@ def read_clip(task: Task, job: Job) -> ClipResult:
     clip = task.clip
     try:
         media = task.media or (media_digest(clip.video) if clip.video else "")
-        imported = [media_digest(Path(p.partition("#")[0])) for p in clip.sidecars.values()]
+        imported = [media_digest(_imported(given)) for given in clip.sidecars.values()]
     except (TextualizeError, OSError) as error:
         return ClipResult(clip, "", failures=(failure(clip.id, "read", error),))
     key = read_key(clip, media, job)
@@ -116,6 +116,12 @@ def read_clip(task: Task, job: Job) -> ClipResult:
         reading.described(),
         reading.fresh,
     )
+
+
+def _imported(given: str) -> Path:
+    """Return the file of a sidecar, which may name a part of it: "table.csv#part"."""
+    path = Path(given)
+    return path if path.exists() or "#" not in given else Path(given.rpartition("#")[0])
 
 
 class _UnreadableError(TextualizeError):

@@ -3,7 +3,7 @@
 Between two pictures the opening of a speaker's lips and the loudness of the sound change together;
 those of a listener, or of someone who speaks at the same time, do not (Hershey and Movellan 1999,
 "Audio vision: using audio-visual synchrony to locate sounds"). Both changes are taken for normal
-variables with correlation 0.4 in the one who speaks and 0 in all others, which gives every picture
+variables with correlation 0.3 in the one who speaks and 0 in all others, which gives every picture
 evidence for each face; a hidden Markov model whose states are the faces and "nobody in view" adds
 it up over time (Rabiner 1989, eq. 19-27). Sound may lead or trail the picture by up to 80 ms.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.extract.action_units import Float64
-from textualize.extract.people import Person
+from textualize.extract.people import Person, Policy, preferred
 from textualize.extract.sound import SAMPLE_RATE, Stretch
 
 _HOP_S = 0.02
@@ -26,9 +26,9 @@ _HOP = round(_HOP_S * SAMPLE_RATE)
 _LAGS_S = (0.0, -0.04, 0.04, -0.08, 0.08)
 _FLOOR = 1e-3  # of the loudest power: below is silence, 30 dB down
 _AUDIBLE = 1e-7  # power of a full-scale signal at -70 dB: a clip without more has no sound
-_CORRELATION = 0.4  # of six talkers at 12.5 and 25 Hz: 0.36 to 0.55
+_CORRELATION = 0.3  # of six talkers at 10 to 25 Hz 0.36 to 0.55; lower, so as not to be too sure
 _STEP_S = 0.25  # pictures further apart say nothing about the movement between them
-_STILL = 0.01  # of the outer eye distance: lips at rest seem to move by this
+_STILL = 0.02  # of the outer eye distance: lips at rest seem to move by this
 _EXTREME = 3.0  # standard deviations; more is a tracking error or a bang
 _TURNS_S = 6.0  # how long a speaker's turn lasts on average
 _BLOCK_S = 120.0  # decided at once
@@ -115,7 +115,7 @@ def held(person: NDArray[np.intp]) -> NDArray[np.intp]:
     if not len(made):
         return person
     at = np.searchsorted(made, np.arange(len(person)), side="right") - 1
-    return person[made[np.maximum(at, 0)]]
+    return np.asarray(person[made[np.maximum(at, 0)]])
 
 
 def _blocks(times: Float64) -> list[slice]:
@@ -207,4 +207,40 @@ def _near_sound(times: Float64, change: Float64) -> NDArray[np.bool_]:
     at = np.searchsorted(sounding, times).clip(1, max(1, len(sounding) - 1))
     last = np.minimum(at, len(sounding) - 1)
     apart = np.minimum(np.abs(times - sounding[at - 1]), np.abs(times - sounding[last]))
-    return apart <= _VOICE_S
+    return np.asarray(apart <= _VOICE_S)
+
+
+class Choice(NamedTuple):
+    """Who is read: `person` (T,) index for each picture, -1 for nobody, `why` in words.
+
+    `speaking` is how sure it is that each person speaks, (N,) on that person's pictures.
+    """
+
+    person: NDArray[np.intp]
+    speaking: list[Float64]
+    why: str
+
+
+def choose(
+    persons: Sequence[Person], times: Float64, start: float, power: Float64, policy: Policy
+) -> Choice:
+    """Return which person is read in each picture, (T,), by the policy.
+
+    A clip's only person is always read. While nobody in view is likely to speak, the last speaker
+    stays chosen, in view or not. Where no speaker can be told in the whole clip, the largest is.
+    """
+    found = who_speaks(persons, times, start, power) if policy in ("speaker", "all") else None
+    speaking = found.probability if found else [np.full(len(p), np.nan) for p in persons]
+    if len(persons) == 1:
+        return Choice(np.zeros(len(times), np.intp), speaking, "")
+    if policy in ("largest", "most_confident"):
+        said = policy.replace("_", " ") + " face was read"
+        return Choice(preferred(persons, times, policy), speaking, f"the {said}")
+    if found is not None and (found.person >= 0).any():
+        person = held(found.person)
+        sure = [speaking[j][person[p.frames] == j] for j, p in enumerate(persons)]
+        confidence = float(np.nanmean(np.concatenate(sure)))
+        return Choice(person, speaking, f"the speaker was read (confidence {confidence:.2f})")
+    lack = "no sound tells who speaks" if found is None else "no one's lips follow the sound"
+    why = f"the largest face was read: {lack}"
+    return Choice(preferred(persons, times, "largest"), speaking, why)

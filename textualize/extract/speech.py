@@ -184,7 +184,8 @@ def speech_pieces(audio: Float32, max_s: float = MAX_PIECE_S) -> list[Span]:
     loud = np.flatnonzero(levels > max(float(levels.max()) - 40.0, -65.0))
     if not len(loud):
         return []
-    return [Span(a / 100, b / 100) for a, b in _cut(levels, loud[0], loud[-1] + 1, max_s)]
+    first, last = int(loud[0]), int(loud[-1])
+    return [Span(a / 100, b / 100) for a, b in _cut(levels, first, last + 1, max_s)]
 
 
 def as_pcm16(samples: Float32) -> bytes:

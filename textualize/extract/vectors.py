@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,18 @@ def tokens(
         counting.append(np.isin(np.arange(len(special)), own))
     ends = [np.array([end for _, end in row], np.int64) for row in made["offset_mapping"]]
     return made["input_ids"], counting, ends
+
+
+def equal_rows(rows: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
+    """Yield the indices of neighbouring rows of equal length, at most so many at once.
+
+    >>> list(equal_rows([[1, 2], [3, 4], [5, 6], [7]], 2))
+    [[0, 1], [2], [3]]
+    """
+    for _, same in groupby(range(len(rows)), key=lambda i: len(rows[i])):
+        indices = list(same)
+        for first in range(0, len(indices), most):
+            yield indices[first : first + most]
 
 
 def understand(model: Pretrained, rows: Sequence[Sequence[int]]) -> Float32:

@@ -7,6 +7,7 @@ late keeps its delay, and formats whose clocks start anywhere (MPEG-TS, MPEG-PS)
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
-from av.format import Flags
+from av.format import Flags, formats_available
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
@@ -34,8 +35,14 @@ _MAX_SECONDS = 12 * 3600.0  # 12 h of 16 kHz sound is 2.8 GB: longer files are g
 _MAX_DEMUX_ERRORS = 32  # in a row: the file is over, not damaged
 _GAP_S = 0.05  # sound further than this from where it is expected is a gap, not jitter
 _WARM_UP_S = 0.5  # sound before the span that lets decoder and resampler settle
+_SOUND_RATES = range(1000, 768_001)  # outside, a damaged header: 1 Hz would make hours of a second
 # Formats that FFmpeg opens but that are text, or lists that lead to other files.
 _NOT_MEDIA = {"tty", "hls", "concat", "dash", "sdp", "rtsp", "bin", "xbin", "adf", "idf", "lrc"}
+_OPENING = {
+    "format_whitelist": ",".join(sorted(formats_available - _NOT_MEDIA)),  # refused unopened
+    "protocol_whitelist": "file",
+    "pattern_type": "none",  # "%03d.jpg" is a name
+}
 _READ_ERRORS = (av.error.FFmpegError, OSError, ValueError, MemoryError, OverflowError)
 
 
@@ -133,9 +140,10 @@ class Media:
         if not self.has_video:
             return
         count = 0
-        for frame in self._decode_video():
-            count += 1
-            yield frame
+        with _as_unreadable(self.path):
+            for frame in self._decode_video():
+                count += 1
+                yield frame
         if not count and (self.clip.span is None or self._damaged.get("video")):
             raise _unreadable(self.path, "no frame could be decoded")
 
@@ -150,9 +158,10 @@ class Media:
             return
         heard = False
         most = round(self.span.duration * SAMPLE_RATE)
-        for stretch in stretches(self._pieces(), self.span.start, most):
-            heard = True
-            yield stretch._replace(samples=np.nan_to_num(stretch.samples, copy=False))
+        with _as_unreadable(self.path):
+            for stretch in stretches(self._pieces(), self.span.start, most):
+                heard = True
+                yield stretch._replace(samples=np.nan_to_num(stretch.samples, copy=False))
         if not heard and (self.clip.span is None or self._damaged.get("audio")):
             raise _unreadable(self.path, "no sound could be decoded")
 
@@ -240,7 +249,8 @@ class Media:
         begin, heard, form = 0.0, 0.0, ("", "", 0)
         at = 0
         for frame in self._covering("audio"):
-            if not isinstance(frame, AudioFrame) or not frame.sample_rate:
+            if not isinstance(frame, AudioFrame) or frame.sample_rate not in _SOUND_RATES:
+                self._damaged["audio"] += 1
                 continue
             time = begin + heard if frame.time is None else frame.time - self._origin
             if time >= self.span.end:
@@ -287,7 +297,8 @@ def open_media(clip: Clip, fps: float = 10.0, hwaccel: str = "") -> Media:
         span = clip.span or Span(0.0, 0.0)
         return Media(clip, None, span, span.duration, fps, has_video=False, has_audio=False)
     path = Path(clip.video)
-    _check_file(path)
+    if not _size(path):
+        raise _unreadable(path, "it is empty")
     with _opened(path) as container:
         media = _probe(clip, path, container, fps)
     media.hwaccel = hwaccel if media.has_video and not media.is_image else ""
@@ -296,6 +307,7 @@ def open_media(clip: Clip, fps: float = 10.0, hwaccel: str = "") -> Media:
 
 def media_digest(path: Path) -> str:
     """Return the SHA-256 of a file's content, hex; raises TextualizeError if unreadable."""
+    _size(Path(path))
     try:
         with Path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -305,8 +317,6 @@ def media_digest(path: Path) -> str:
 
 def _probe(clip: Clip, path: Path, container: InputContainer, fps: float) -> Media:
     name = container.format.name
-    if set(name.split(",")) & _NOT_MEDIA:
-        raise _unreadable(path, f"it is not a media file (read as '{name}')")
     video, audio = _stream(container, "video"), _stream(container, "audio")
     pictured = video is not None and not video.disposition & Disposition.attached_pic
     if not pictured and audio is None:
@@ -374,20 +384,38 @@ def _duration(path: Path, container: InputContainer, origin: float, shifted: boo
     return end
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise _unreadable(path, "it is not a file" if path.exists() else "there is no such file")
-    if path.stat().st_size == 0:
-        raise _unreadable(path, "it is empty")
+def _size(path: Path) -> int:
+    try:
+        about = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
+    if not stat.S_ISREG(about.st_mode):  # a pipe or a device would be read for ever
+        raise _unreadable(path, "it is not a file")
+    return about.st_size
 
 
 @contextmanager
 def _opened(path: Path | None, hwaccel: str = "") -> Iterator[InputContainer]:
-    """Open a file; whatever FFmpeg or the system says against it becomes a TextualizeError."""
-    try:
+    """Open a file of media, and no file it may lead to."""
+    name = str(Path(path or "").absolute())  # "concat:a|b" is a protocol, "/…/concat:a|b" a file
+    with _as_unreadable(path):
         device = HWAccel(hwaccel, allow_software_fallback=False) if hwaccel else None
-        with av.open(str(path), metadata_errors="replace", hwaccel=device) as container:
+        try:
+            container = av.open(
+                name, container_options=_OPENING, metadata_errors="replace", hwaccel=device
+            )
+        except av.error.ArgumentError as error:
+            reason = "it is a text or a list of files, or its header makes no sense"
+            raise _unreadable(path, reason) from error
+        with container:
             yield container
+
+
+@contextmanager
+def _as_unreadable(path: Path | None) -> Iterator[None]:
+    """Turn whatever FFmpeg or the system says against a file into a TextualizeError."""
+    try:
+        yield
     except _READ_ERRORS as error:
         raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
 

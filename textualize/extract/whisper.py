@@ -1,9 +1,6 @@
 """Whisper (Radford et al. 2022) in three implementations that give the same utterances.
 
-All three are shown the same chunks: speech found by voice activity (and what may be whispered),
-cut at quiet places, at most half a minute each. Sound without a voice is not shown to them: over
-silence, tones and music Whisper makes words up. What they may still have made up is kept with
-confidence 0 and a `doubt`; what may be whispered keeps at most `WHISPER_MAX_CONFIDENCE`.
+All three are shown the same chunks of speech, and doubted in the same way (`listening.py`).
 Decoding stays at temperature 0, so that a clip always gives the same words.
 """
 
@@ -11,41 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from safetensors import SafetensorError
 
 from textualize.errors import TextualizeError, missing_package, unknown
 from textualize.extract import voice_activity
-from textualize.extract.sensor import Reader, Reading, Reads
-from textualize.extract.sound import SAMPLE_RATE, Stretch
-from textualize.extract.speech import nothing_heard, speech_pieces
-from textualize.extract.transcripts import judged
-from textualize.types import Float32, Modality, Span, Status, Utterance, Word
+from textualize.extract.listening import CHUNK_S, Listener, Said, cut, said_by
+from textualize.extract.sensor import Reader, Reads
+from textualize.types import Float32, Modality, Span
 
 if TYPE_CHECKING:
     from textualize.extract.video import Media
 
-CHUNK_S = 29.0  # Whisper's window is 30 s
-PAUSE_S = 5.0  # a longer silence is not put into a chunk
-VOICED_SHARE = 0.1  # of an utterance and the half second around it, below which it has no voice
-WHISPER_MAX_CONFIDENCE = 0.3
-
 Options = Mapping[str, str | float | int | bool | None]
-
-
-class Said(NamedTuple):
-    """A segment as a recogniser gives it, times from the start of the stretch, and its chunk."""
-
-    chunk: Span
-    utterance: Utterance
-
-
-Hear = Callable[[Float32, list[Span]], Iterable[Said]]
 
 
 class FasterWhisper:
@@ -109,7 +87,7 @@ class FasterWhisper:
         for segment in segments:
             chunk = min(chunks, key=lambda c: abs(c.start * 100 - segment.seek))
             words = [(w.start, w.end, w.word, w.probability) for w in segment.words or ()]
-            yield _said(chunk, vars(segment), words, about.language, 0.0)
+            yield said_by(chunk, vars(segment), words, about.language, 0.0)
 
 
 class OpenAIWhisper:
@@ -134,7 +112,7 @@ class OpenAIWhisper:
         TextualizeError when the package or the weights cannot be had.
         """
         try:
-            import whisper
+            import whisper  # type: ignore[import-not-found]
         except ImportError:
             raise TextualizeError(
                 "the openai-whisper sensor needs openai-whisper: pip install openai-whisper"
@@ -160,7 +138,7 @@ class OpenAIWhisper:
         language = self._language
         for chunk in chunks:
             result = self._model.transcribe(
-                _cut(samples, chunk),
+                cut(samples, chunk),
                 language=language,
                 beam_size=self._beam if self._beam > 1 else None,
                 temperature=0.0,
@@ -177,106 +155,65 @@ class OpenAIWhisper:
                     (w["start"], w["end"], w["word"], w["probability"])
                     for w in segment.get("words", ())
                 ]
-                yield _said(chunk, segment, words, language, chunk.start)
+                yield said_by(chunk, segment, words, language, chunk.start)
 
 
-class Listener(Reader):
-    """Finds speech in each stretch, has it recognised, and doubts what it hears.
+class TransformersWhisper:
+    """Whisper through transformers (`WhisperForConditionalGeneration`), batched.
 
-    Nothing is kept of a stretch but the utterances.
+    The mean log-probability is that of the text, given without times (see `whisper_torch.py`).
     """
 
-    def __init__(self, name: str, hear: Hear) -> None:
-        """Take the sensor's name and what recognises chunks of a stretch."""
-        self._name, self._hear = name, hear
-        self._said: list[Utterance] = []
-        self._seconds = 0.0
-        self._voiced = False
+    name = "transformers-whisper"
+    version = "1"
+    modality: Modality = "speech"
+    reads: tuple[Reads, ...] = ("sound",)
+    takes_model = True
 
-    def sound(self, stretch: Stretch) -> None:
-        """Recognise the speech of one stretch."""
-        samples = stretch.samples
-        self._seconds += len(samples) / SAMPLE_RATE
-        spoken, whispered = find_speech(samples)
-        chunks = speech_chunks(samples, [*spoken, *whispered])
-        if not chunks:
-            return
-        self._voiced = True
-        for chunk, utterance in self._hear(samples, chunks):
-            if utterance.text:
-                heard = doubted(utterance, chunk, samples, whispered)
-                self._said.append(_moved(heard, stretch.time, self._name))
+    def __init__(
+        self,
+        model: str = "openai/whisper-base",
+        *,
+        language: str = "",
+        beam: int = 5,
+        batch: int = 8,
+        device: str = "auto",
+    ) -> None:
+        """Load `model`: a folder or a hub id with safetensors.
 
-    def finish(self) -> Reading:
-        """Return what was said; the status names the languages and counts the doubted."""
-        if not self._said:
-            return Reading(nothing_heard(self._name, self._seconds, self._voiced))
-        languages = Counter(u.language for u in self._said if u.language)
-        notes = [f"language {', '.join(code for code, _ in languages.most_common())}"]
-        doubts = sum(bool(u.doubt) for u in self._said)
-        if doubts:
-            notes.append(f"{doubts} of {len(self._said)} utterances doubted")
-        return Reading(
-            Status("observed", self._name, "; ".join(notes)),
-            utterances=tuple(sorted(self._said, key=lambda u: u.span)),
-        )
+        Weights that are not on the machine are downloaded unless HF_HUB_OFFLINE is set. Raises
+        TextualizeError when the package or the weights cannot be had.
+        """
+        try:
+            from huggingface_hub import snapshot_download
 
+            from textualize.extract.whisper_torch import Transcriber
+        except ImportError:
+            raise missing_package(f"the {self.name} sensor", "transformers", "finetune") from None
 
-def find_speech(samples: Float32) -> tuple[list[Span], list[Span]]:
-    """Return where there is a voice, and where else there may be a whisper.
+        def download(offline: bool) -> str:
+            wanted = ["*.json", "*.txt", "model*.safetensors"]
+            return snapshot_download(model, allow_patterns=wanted, local_files_only=offline)
 
-    Without a voice activity detector all that is not silent counts as spoken.
-    """
-    if not voice_activity.installed():
-        return speech_pieces(samples, CHUNK_S), []
-    spoken = voice_activity.voice_activity(samples)
-    return spoken, voice_activity.whispers(samples, spoken)
+        folder = _local(self.name, model, download)
+        files = sorted(folder.glob("model*.safetensors"))
+        if not files:
+            raise TextualizeError(f"'{folder}' has no model.safetensors: save the model with it")
+        self.options: Options = _shared(model, language, beam)
+        self.weights = digest(files)
+        try:
+            self._transcriber = Transcriber(folder, beam, batch, device)
+        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+            raise _not_loaded(self.name, folder, error) from error
+        _check(language, self._transcriber.languages)
+        self._language = language or None
 
+    def begin(self, media: Media) -> Reader:
+        """Return a reader that gives one utterance per segment of speech."""
+        return Listener(self.name, self._hear)
 
-def speech_chunks(samples: Float32, spans: Sequence[Span]) -> list[Span]:
-    """Return chunks of at most `CHUNK_S` that cover the spans, in order, without overlap.
-
-    Spans less than `PAUSE_S` apart share a chunk while they fit. A span longer than a chunk is
-    cut where it is quietest. Starts are whole hundredths of a second, Whisper's frame.
-    """
-    pieces: list[Span] = []
-    for span in sorted(spans):
-        start = max(span.start, pieces[-1].end) if pieces else span.start
-        if span.end - start > CHUNK_S:
-            inner = speech_pieces(_cut(samples, Span(start, span.end)), CHUNK_S)
-            pieces += [Span(start + s.start, start + s.end) for s in inner]
-        elif span.end > start:
-            pieces.append(Span(start, span.end))
-    chunks: list[Span] = []
-    for piece in pieces:
-        near = bool(chunks) and piece.start - chunks[-1].end < PAUSE_S
-        if near and piece.end - chunks[-1].start <= CHUNK_S:
-            chunks[-1] = Span(chunks[-1].start, piece.end)
-        else:
-            chunks.append(piece)
-    return [Span(np.floor(c.start * 100) / 100, c.end) for c in chunks]
-
-
-def doubted(
-    said: Utterance, chunk: Span, samples: Float32, whispered: Sequence[Span]
-) -> Utterance:
-    """Return an utterance within its chunk, with confidence and why it may not have been said.
-
-    Besides what its own numbers say (`transcripts.judged`), words are doubted that lie beyond
-    the chunk's sound, or where the detector finds no voice: over music (a tonal spectrum), over
-    a possible whisper, or over something else.
-    """
-    inside = _clamped(said, chunk)
-    if not inside.span:
-        return replace(inside, confidence=0.0, doubt="beyond the sound")
-    heard = judged(inside)
-    if heard.doubt or not voice_activity.installed() or _has_voice(samples, heard.span):
-        return heard
-    if sum((heard.span & w).duration for w in whispered) >= heard.span.duration / 2:
-        low = min(heard.confidence or 0.0, WHISPER_MAX_CONFIDENCE)
-        return replace(heard, confidence=low, doubt="whispered, or not speech")
-    tonal = voice_activity.sound_of(_cut(samples, heard.span)).tonal
-    return replace(heard, confidence=0.0, doubt="over music" if tonal else "no voice heard")
+    def _hear(self, samples: Float32, chunks: list[Span]) -> Iterator[Said]:
+        return self._transcriber.hear(samples, chunks, self._language)
 
 
 def whisper_folder(model: str) -> Path:
@@ -288,7 +225,9 @@ def whisper_folder(model: str) -> Path:
 
     if "/" not in model and not Path(model).exists() and model not in available_models():
         raise unknown("whisper model", model, available_models(), "or give a folder or a hub id")
-    folder = _local("whisper", model, lambda offline: download_model(model, local_files_only=offline))
+    folder = _local(
+        "whisper", model, lambda offline: download_model(model, local_files_only=offline)
+    )
     if not (folder / "model.bin").is_file():
         raise TextualizeError(
             f"'{folder}' has no model.bin: convert the checkpoint with "
@@ -374,56 +313,3 @@ def _shared(model: str, language: str, beam: int) -> dict[str, str | float | int
         "voice_activity": "silero" if voice_activity.installed() else "not installed",
         "vad_threshold": voice_activity.VOICE,
     }
-
-
-def _said(
-    chunk: Span,
-    segment: Mapping[str, Any],
-    words: Iterable[tuple[float, float, str, float]],
-    language: str | None,
-    offset: float,
-) -> Said:
-    """Return a segment, its times moved by `offset` to the start of the stretch."""
-    return Said(
-        chunk,
-        Utterance(
-            Span(offset + segment["start"], offset + segment["end"]),
-            " ".join(segment["text"].split()),
-            tuple(
-                Word(Span(offset + start, offset + end), text.strip(), float(probability))
-                for start, end, text, probability in words
-                if text.strip()
-            ),
-            language=language,
-            avg_logprob=float(segment["avg_logprob"]),
-            no_speech_prob=float(segment["no_speech_prob"]),
-        ),
-    )
-
-
-def _clamped(said: Utterance, chunk: Span) -> Utterance:
-    def inside(span: Span) -> Span:
-        start = min(max(span.start, chunk.start), chunk.end)
-        return Span(start, max(start, min(span.end, chunk.end)))
-
-    words = tuple(replace(w, span=inside(w.span)) for w in said.words)
-    return replace(said, span=inside(said.span), words=words)
-
-
-def _moved(said: Utterance, time: float, source: str) -> Utterance:
-    def later(span: Span) -> Span:
-        return Span(time + span.start, time + span.end)
-
-    words = tuple(replace(w, span=later(w.span)) for w in said.words)
-    return replace(said, span=later(said.span), words=words, source=source)
-
-
-def _has_voice(samples: Float32, span: Span) -> bool:
-    rate = SAMPLE_RATE / voice_activity.FRAME
-    first, last = max(0, int((span.start - 0.5) * rate)), int((span.end + 0.5) * rate) + 1
-    frames = voice_activity.voice_probability(samples)[first:last]
-    return bool(len(frames)) and float((frames >= voice_activity.VOICE).mean()) >= VOICED_SHARE
-
-
-def _cut(samples: Float32, span: Span) -> Float32:
-    return samples[round(span.start * SAMPLE_RATE) : round(span.end * SAMPLE_RATE)]

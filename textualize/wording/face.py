@@ -18,6 +18,7 @@ MAX_AUS = 12
 SEEN_ENOUGH = 0.5  # of the frames; below, the face cues are announced as partial
 # The weaker side over the stronger one. Ours: a blendshape model seldom sees a side quite still.
 LEANING, ONE_SIDED = 0.5, 0.25
+TOGETHER_HZ = 1.0  # a row that is the mean of a longer time cannot tell what was shown together
 
 NO_FACE = "no face visible"
 _AT_REST: Mapping[tuple[Register, bool], str] = {
@@ -177,7 +178,8 @@ def _strength(values: Float32, track: Track, when: Timing | None = None) -> floa
 def _shown(actions: Iterable[Action], track: Track, z: Float32 | None) -> list[Shown]:
     """Return the actions that are worded, strongest first, compounds in place of their parts."""
     graded = {a.codes: s for a in actions if (s := _graded(a, track, z)) is not None}
-    for codes in COMPOUNDS:
+    together = track.rate_hz >= TOGETHER_HZ
+    for codes in COMPOUNDS if together else ():
         parts = [graded[(code,)] for code in codes if (code,) in graded]
         if len(parts) == len(codes) and (whole := _together(codes, parts, track, z)):
             for code in codes:
@@ -216,8 +218,11 @@ def _together(
 ) -> Shown | None:
     """Return the compound of parts shown together and about equally, else None.
 
-    At every moment a compound is as strong as its weakest part.
+    At every moment a compound is as strong as its weakest part. What is shown less than usual
+    stays apart: not to be seen together is no event.
     """
+    if any(part.level < 0 for part in parts):
+        return None
     first, *others = (part.action for part in parts)
     if any((a.side, a.leans) != (first.side, first.leans) for a in others):
         return None

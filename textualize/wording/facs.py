@@ -42,14 +42,14 @@ UNITS: Mapping[str, Unit] = {
         "the lip corners are pulled sharply up",
         "lip corner is pulled sharply up",
     ),
-    "AU14": Unit(
-        "dimpler", "the lip corners are pressed inwards", "lip corner is pressed inwards"
-    ),
+    "AU14": Unit("dimpler", "the lip corners are pressed inwards", "lip corner is pressed inwards"),
     "AU15": Unit(
         "lip corner depressor", "the lip corners are pulled down", "lip corner is pulled down"
     ),
     "AU16": Unit(
-        "lower lip depressor", "the lower lip is pulled down", "side of the lower lip is pulled down"
+        "lower lip depressor",
+        "the lower lip is pulled down",
+        "side of the lower lip is pulled down",
     ),
     "AU17": Unit("chin raiser", "the chin is raised"),
     "AU18": Unit("lip pucker", "the lips are puckered"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textualize.types import Float32, Span
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.floating[Any]]
 
 ENOUGH_ROWS = 10  # fewer say how strong, not when; ours
 ENOUGH_S = 1.0  # nothing in a shorter clip is brief, early or late; ours

@@ -1,0 +1,111 @@
+"""Run as a script: an extraction with sensors that cost little, and die over clips on command.
+
+    python drill.py JOB.json
+
+JOB holds "clips" ([id, path] pairs), "corpus", "sensors", "workers". Prints, as JSON, what came of
+it and the most memory one of its processes has had.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from textualize.extract import sensor as sensors
+from textualize.extract.pipeline import extract_corpus
+from textualize.extract.sensor import Reader, Reading
+from textualize.types import Clip, Status, Track
+
+HERE = Path(__file__).parent
+
+
+class Count:
+    """How many frames there are, and how large the largest is; a fake sensor."""
+
+    name, version, modality, weights, reads = "count", "1", "face", "", ("frames",)
+    options: dict[str, float] = {}
+
+    def begin(self, media):
+        return _Counted(media)
+
+
+class _Counted(Reader):
+    def __init__(self, media):
+        self.media, self.frames, self.pixels = media, 0, 0
+
+    def frame(self, frame):
+        assert frame.rgb.ndim == 3 and frame.rgb.dtype == np.uint8
+        self.frames, self.pixels = self.frames + 1, max(self.pixels, frame.rgb.size // 3)
+
+    def finish(self):
+        if not self.frames:
+            return Reading(Status("absent", "count", "no video stream"))
+        values = np.array([[self.frames, self.pixels]], np.float32)
+        track = Track(values, 1.0, 0.0, ("frames", "pixels"), "named", "count")
+        return Reading(Status("observed", "count"), {"count": track})
+
+
+class Deadly:
+    """The largest sample; a clip called *SIGSEGV* has its reader's process die of that."""
+
+    name, version, modality, weights, reads = "deadly", "1", "prosody", "", ("sound",)
+    options: dict[str, float] = {}
+
+    def begin(self, media):
+        return _Dying(media.clip.id)
+
+
+class _Dying(Reader):
+    def __init__(self, clip):
+        self.clip, self.peak = clip, 0.0
+
+    def sound(self, stretch):
+        self.peak = max(self.peak, float(np.abs(stretch.samples).max()))
+        for name in ("SIGSEGV", "SIGKILL", "SIGABRT"):
+            if name in self.clip:
+                os.kill(os.getpid(), getattr(signal, name))
+        if "exit" in self.clip:
+            sys.exit(3)
+
+    def finish(self):
+        track = Track(np.array([[self.peak]], np.float32), 1.0, 0.0, ("peak",), "named", "deadly")
+        return Reading(Status("observed", "deadly"), {"peak": track})
+
+
+def register() -> None:
+    """Add the sensors above to the table; done in every worker, which imports this file too."""
+    if str(HERE) not in sys.path:
+        sys.path.insert(0, str(HERE))
+    sensors.SENSORS["count"] = ("face", "drill:Count")  # type: ignore[index]
+    sensors.SENSORS["deadly"] = ("prosody", "drill:Deadly")  # type: ignore[index]
+
+
+def run(job) -> dict:
+    """Extract, and return what came of it."""
+    clips = [Clip(name, Path(path)) for name, path in job["clips"]]
+    done = extract_corpus(
+        clips,
+        job["corpus"],
+        sensors=job["sensors"],
+        workers=job["workers"],
+        retry_failed=True,
+    )
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return {
+        "clips": done.clips,
+        "failures": [[f.clip, f.stage, f.error] for f in done.failures],
+        "states": done.states,
+        "peak_mb": max(resource.getrusage(k).ru_maxrss for k in kinds) / 1024,
+    }
+
+
+if __name__ != "drill":  # the script itself and, in a worker, the script imported again
+    register()
+if __name__ == "__main__":
+    print(json.dumps(run(json.loads(Path(sys.argv[1]).read_text()))))
