@@ -22,17 +22,17 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta
 
 from textualize import assets
 from textualize.describe import clean_transcript, describe
-from textualize.errors import TextualizeError
+from textualize.errors import TextualizeError, unknown
 from textualize.sandbox import Sandbox, render_guarded
 from textualize.store import write_text_atomic
 from textualize.types import Cue, Modality, Prompt, Record, Track
-from textualize.wording import AU_NAMES
+from textualize.wording import AU_NAMES, REGISTERS, Register
 from textualize.wording.face import au_scale
 
 LETTERS: Mapping[str, Modality] = {"T": "speech", "V": "face", "A": "prosody"}
 VARIABLES = (
     "face speech prosody transcript context labels modalities levels aus_active visual_emotions "
-    "prosody_words arousal valence dominance face_state speech_state prosody_state"
+    "prosody_words arousal valence dominance face_state speech_state prosody_state register"
 ).split()
 _MAIN = "template.jinja"
 _PART = re.compile(r"(parts/)?[\w-]+\.jinja")
@@ -44,7 +44,8 @@ class Template:
 
     `source` is the file for error messages; `parts` maps an included name to its text; `digest`
     is over text and parts. `modalities` and `levels` are the defaults of `render_with`; `turns` is
-    how many previous dialogue turns the template is given as context.
+    how many previous dialogue turns the template is given as context; `register` is how cues are
+    worded (see `describe`).
     """
 
     name: str
@@ -55,6 +56,7 @@ class Template:
     modalities: str = "TVA"
     levels: bool = False
     turns: int = 0
+    register: Register = "terse"
 
 
 def render(
@@ -65,16 +67,18 @@ def render(
     modalities: str = "TVA",
     levels: bool = False,
     turns: int = 0,
+    register: Register = "terse",
 ) -> Prompt:
     """Return what a model reads about a record.
 
     `template` is a shipped name or a path ending in .jinja; `modalities` are letters of T (words
     spoken), V (face), A (voice); `labels` are listed by templates that ask a question; `levels`
     lets `richet2024` say High and Low instead of numbers; `turns` previous dialogue turns are given
-    as context. Raises TextualizeError for an unknown
-    template or one that fails, with file, line and variable.
+    as context; `register` words face and voice as a list ("terse") or as sentences. Raises
+    TextualizeError for an unknown template or register, or a template that fails, with file, line
+    and variable.
     """
-    loaded = load_template(template, modalities, levels=levels, turns=turns)
+    loaded = load_template(template, modalities, levels=levels, turns=turns, register=register)
     return render_with(loaded, record, labels=labels)
 
 
@@ -87,10 +91,11 @@ def render_with(
 ) -> Prompt:
     """Return the record rendered by a loaded template, with its own modalities by default."""
     letters = _checked_letters(template.modalities if modalities is None else modalities)
-    cues = describe(record, [LETTERS[letter] for letter in letters])
+    cues = describe(record, [LETTERS[letter] for letter in letters], template.register)
     values = _variables(record, cues, letters, template.turns) | {
         "labels": tuple(labels),
         "levels": template.levels,
+        "register": template.register,
     }
     try:
         text = render_guarded(lambda: _sandbox(template).get_template(_MAIN).render(values))
@@ -101,7 +106,12 @@ def render_with(
 
 
 def load_template(
-    name: str | Path, modalities: str = "TVA", *, levels: bool = False, turns: int = 0
+    name: str | Path,
+    modalities: str = "TVA",
+    *,
+    levels: bool = False,
+    turns: int = 0,
+    register: Register = "terse",
 ) -> Template:
     """Return a shipped template by name, or the user's own by path, with the parts it includes.
 
@@ -120,7 +130,8 @@ def load_template(
         if part not in parts:
             parts[part] = _read_part(part, source, (path.parent, shipped))
             waiting += _included(parts[part], f"{Path(source).parent}/{part}")
-    return Template(path.stem, source, text, parts, _digest(text, parts), letters, levels, turns)
+    digest = _digest(text, parts)
+    return Template(path.stem, source, text, parts, digest, letters, levels, turns, register)
 
 
 def save_template(template: Template, folder: str | Path) -> None:
@@ -134,6 +145,7 @@ def save_template(template: Template, folder: str | Path) -> None:
         "modalities": template.modalities,
         "levels": template.levels,
         "turns": template.turns,
+        "register": template.register,
         "parts": sorted(template.parts),
     }
     write_text_atomic(out / "prompt.json", json.dumps(described, indent=2) + "\n")
@@ -167,6 +179,7 @@ def load_template_from(folder: str | Path) -> Template:
         letters,
         bool(described["levels"]),
         int(described["turns"]),
+        _checked_register(described.get("register", "terse")),  # runs from before registers
     )
 
 
@@ -178,6 +191,13 @@ def _checked_letters(modalities: str) -> str:
             "V (face), A (voice), each once, as in TVA"
         )
     return "".join(letter for letter in LETTERS if letter in modalities)
+
+
+def _checked_register(register: str) -> Register:
+    for known in REGISTERS:
+        if register == known:
+            return known
+    raise unknown("register", register, REGISTERS)
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -288,6 +308,7 @@ def _variables(record: Record, cues: Sequence[Cue], letters: str, n_turns: int) 
 _PUBLISHED_AUS = tuple(
     f"AU{n:02d}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
 )
+_PUBLISHED_NAMES = {"AU25": "Lip Part", "AU43": "Eyes Closed"}  # where they are not those of FACS
 
 
 def _published_values(record: Record, letters: str) -> dict[str, Any]:
@@ -318,7 +339,8 @@ def _active_names(track: Track) -> tuple[str, ...]:
     """Return the action units whose maximum is strictly above active (0.5 for probabilities)."""
     highest = _window_max(track)
     active = au_scale(track).active
-    return tuple(AU_NAMES[au].title() for au in _PUBLISHED_AUS if highest.get(au, 0.0) > active)
+    shown = [au for au in _PUBLISHED_AUS if highest.get(au, 0.0) > active]
+    return tuple(_PUBLISHED_NAMES.get(au, AU_NAMES[au].title()) for au in shown)
 
 
 def _top_three(track: Track) -> tuple[str, ...] | None:

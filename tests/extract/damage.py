@@ -219,7 +219,11 @@ def playlists(folder: Path, good: Path, port: int) -> Iterator[Case]:
     os.mkfifo(folder / "trap.ts")  # who opens it hangs
     (folder / "good.ts").write_bytes(good.read_bytes())
     for name, text in lists.items():
-        for kind, target in (("trap", "trap.ts"), ("file", str(folder / "good.ts")), ("url", f"{url}/a.ts")):
+        for kind, target in (
+            ("trap", "trap.ts"),
+            ("file", str(folder / "good.ts")),
+            ("url", f"{url}/a.ts"),
+        ):
             path = folder / f"to-{kind}-{name}"
             path.write_text(text.format(target))
             yield Case(path, "fails")

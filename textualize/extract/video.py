@@ -427,7 +427,7 @@ def check_hwaccel(name: str) -> None:
         raise unknown("hardware decoder", name, known)
     try:
         HWAccel(name).create(av.codec.Codec("h264", "r"))
-    except (av.error.FFmpegError, RuntimeError, NotImplementedError, ValueError) as error:
+    except (av.error.FFmpegError, RuntimeError, ValueError) as error:
         raise TextualizeError(
             f"no '{name}' device decodes video on this machine ({error}); leave --hwaccel out"
         ) from error
