@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup demo check test test-slow bench test-gpu build format clean help
+.PHONY: setup demo check test test-slow test-gpu test-py-feat sensors bench build format clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[extract,finetune,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[extract,finetune,ray,dev]'
 	@touch $(STAMP)
 
 TORCH ?= $(shell grep -E '^torch==' constraints.txt)
@@ -42,6 +42,28 @@ test-slow: $(STAMP)  ## the tests marked slow
 
 test-gpu: $(STAMP)  ## the tests that need a CUDA device
 	$(BIN)/pytest -q -m gpu
+
+PF := .venv-py-feat
+PF_BIN := $(PF)/bin
+PF_STAMP := $(PF)/.ready
+
+# py-feat and torchvision without their requirements, which would bring another torch
+$(PF_STAMP): tests/py_feat_shim.py constraints.txt
+	$(PYTHON) -m venv $(PF)
+	$(PF_BIN)/pip install --quiet $(TORCH)
+	$(PF_BIN)/pip install --quiet --no-deps py-feat==2.1.5 torchvision==0.28.0 torchcodec==0.13.0
+	$(PF_BIN)/pip install --quiet -c constraints.txt numpy pandas seaborn numexpr scipy scikit-learn \
+		h5py Pillow timm scikit-image joblib easing_functions celluloid tqdm xgboost huggingface_hub \
+		safetensors skops plotly av filelock jinja2 pydantic pyyaml rich typer hypothesis pytest pytest-timeout
+	$(PF_BIN)/pip install --quiet --no-deps -e .
+	cp tests/py_feat_shim.py "$$($(PF_BIN)/python -c 'import site; print(site.getsitepackages()[0])')/sitecustomize.py"
+	@touch $(PF_STAMP)
+
+test-py-feat: $(PF_STAMP)  ## the py-feat sensor on py-feat itself, random weights, in .venv-py-feat
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PF_BIN)/pytest -q tests/extract/test_py_feat.py
+
+sensors: $(STAMP)  ## what the sensors are worth: the tables of eval/RESULTS.md, from TEXTUALIZE_ASSETS
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/measure_sensors.py --write eval/RESULTS.md
 
 bench: $(STAMP)  ## speed, as ratios against a peer in one run
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/bench.py

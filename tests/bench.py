@@ -101,6 +101,13 @@ def bootstrap() -> None:
 
 
 if __name__ == "__main__":
+    import bench_extract
+    import bench_py_feat
+
     pitch()
     labels()
     bootstrap()
+    bench_extract.pipeline()
+    bench_extract.processes()
+    bench_py_feat.py_feat()
+    bench_extract.long_file()

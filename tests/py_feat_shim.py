@@ -1,8 +1,8 @@
 """Lets PyPI's torchvision be imported beside a CPU-only torch, in py-feat's test environment.
 
 Its compiled part is built for CUDA and does not load there; what py-feat needs of it is
-non-maximum suppression. Where it does load nothing is changed. Copied into that environment as `sitecustomize.py` by
-`make test-py-feat`; nothing of the product knows of it.
+non-maximum suppression. Where it does load nothing is changed. Copied into that environment as
+`sitecustomize.py` by `make test-py-feat`; nothing of the product knows of it.
 """
 
 from __future__ import annotations

@@ -389,7 +389,7 @@ class Corpus:
         path = self.folder / "records.jsonl"
         if not path.is_file():
             return
-        with path.open(encoding="utf-8") as stream:
+        with path.open("rb") as stream:  # decoded line by line, where damage has an answer
             for number, line in enumerate(stream, 1):
                 try:
                     value = json.loads(line)
@@ -421,7 +421,7 @@ class Corpus:
         path = self.folder / "failures.jsonl"
         if not path.is_file():
             return []
-        with path.open(encoding="utf-8") as stream:  # whose lines end at a line feed only
+        with path.open("rb") as stream:
             try:
                 return [Failure(**json.loads(line)) for line in stream]
             except (ValueError, TypeError) as error:

@@ -3,7 +3,9 @@
     python drill.py JOB.json
 
 JOB holds "clips" ([id, path] pairs), "corpus", "sensors", "workers". Prints, as JSON, what came of
-it and the most memory one of its processes has had.
+it and the most memory one of its processes has had. With "deaths" ([corpus, part] pairs) it
+extracts, in this process, and dies when that part of all changes to files has been made; in the
+end every corpus is completed. Prints how many changes a whole run makes.
 """
 
 from __future__ import annotations
@@ -105,7 +107,51 @@ def run(job) -> dict:
     }
 
 
+CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.chmod", "tempfile.mkstemp"}
+
+
+def died(job, corpus: str, step: int | None) -> int:
+    """Extract in a forked process that kills itself before one of its changes; its signal."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    left = step
+
+    def hook(event: str, given: tuple) -> None:
+        nonlocal left
+        if left is not None and event in CHANGES and corpus in str(given[0]):
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+
+    sys.addaudithook(hook)
+    run(job | {"corpus": corpus})
+    os._exit(0)
+
+
+def steps(job) -> int:
+    """Extract in this process and return how many changes to files that took."""
+    count = 0
+
+    def hook(event: str, given: tuple) -> None:
+        nonlocal count
+        count += event in CHANGES and job["corpus"] in str(given[0])
+
+    sys.addaudithook(hook)
+    run(job)
+    return count
+
+
+def deaths(job) -> dict:
+    """Die as asked, complete every corpus, and return the signals and the steps of a whole run."""
+    whole = steps(job)
+    signals = [died(job, corpus, round(part * whole)) for corpus, part in job["deaths"]]
+    completed = [died(job, corpus, None) for corpus in dict(job["deaths"])]
+    return {"steps": whole, "signals": signals, "completed": completed}
+
+
 if __name__ != "drill":  # the script itself and, in a worker, the script imported again
     register()
 if __name__ == "__main__":
-    print(json.dumps(run(json.loads(Path(sys.argv[1]).read_text()))))
+    asked = json.loads(Path(sys.argv[1]).read_text())
+    print(json.dumps(deaths(asked) if "deaths" in asked else run(asked)))

@@ -150,7 +150,7 @@ def pt_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     sizes = dict(n_mels=80, n_audio_ctx=1500, n_audio_state=32, n_audio_head=2, n_audio_layer=1)
     dims = ModelDimensions(
-        **sizes, n_vocab=51865, n_text_ctx=448, n_text_state=32, n_text_head=2, n_text_layer=2
+        **sizes, n_vocab=51865, n_text_ctx=40, n_text_state=32, n_text_head=2, n_text_layer=2
     )
     path = tmp_path_factory.mktemp("whisper") / "random.pt"
     state = Whisper(dims).state_dict()

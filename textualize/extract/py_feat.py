@@ -1,8 +1,8 @@
 """Face sensor on py-feat's networks: action units, emotions, valence, gaze and head (Detectorv2).
 
 py-feat lives in an environment of its own and is made for a GPU: on a CPU it takes 130 times what
-MediaPipe takes (0.55 s a frame of 640x480 with one face). Its older Detectorv1 is not offered: those weights are pickles, and files that name the
-code they run.
+MediaPipe takes (0.55 s a frame of 640x480 with one face). Its older Detectorv1 is not offered:
+those weights are pickles, and files that name the code they run.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class Media:
     def _decode_video(self) -> Iterator[Frame]:
         sampler = Sampler(self.span, self.rate_hz)
         for frame in self._covering("video"):
-            if not isinstance(frame, VideoFrame) or frame.width * frame.height > _MAX_PIXELS:
+            if not isinstance(frame, VideoFrame) or self._too_large(frame):
                 self._damaged["video"] += 1
             elif self.is_image:
                 yield Frame(0.0, self._rgb(frame))
@@ -187,6 +187,9 @@ class Media:
         chosen = sampler.flush()
         if chosen:
             yield Frame(chosen[0], self._rgb(chosen[1]))
+
+    def _too_large(self, frame: VideoFrame) -> bool:
+        return frame.width * frame.height * max(1.0, self.pixel_aspect) > _MAX_PIXELS
 
     def _rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
         try:

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from textualize.errors import TextualizeError
 from textualize.extract.reading import ClipResult, Job, Task, read_clip, read_key
 from textualize.extract.video import media_digest
-from textualize.store import failure
+from textualize.store import failure, sweep
 
 STALL_S = 4 * 3600.0  # longer on one clip than any clip should take: 12 h is the longest span
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -113,6 +114,7 @@ def read_clips(
         finally:
             for worker in pool:
                 worker.stop()
+            sweep(Path(job.folder))  # what a process was writing when it was stopped or died
 
 
 def _hand_on(worker: Worker, waiting: Iterator[Task]) -> bool:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from textualize.errors import TextualizeError
 from textualize.speakers import FUNCTIONALS, relative
-from textualize.types import Cue, Float32, Record, Track
+from textualize.types import Cue, Float32, Record, Span, Track
 from textualize.wording.facs import BLENDSHAPES, COMPOUNDS, Side, clause, phrase, read_column
-from textualize.wording.scales import AU_SCALES, Register, Scale, relative_words
+from textualize.wording.scales import AU_SCALES, Register, Scale, listed, relative_words
 from textualize.wording.timing import Timing, timing
 
 MAX_AUS = 12
 SEEN_ENOUGH = 0.5  # of the frames; below, the face cues are announced as partial
 # The weaker side over the stronger one. Ours: a blendshape model seldom sees a side quite still.
 LEANING, ONE_SIDED = 0.5, 0.25
+SPEAKS = 0.5  # mean confidence that the person described speaks; ours
 TOGETHER_HZ = 1.0  # a row that is the mean of a longer time cannot tell what was shown together
 
 NO_FACE = "no face visible"
@@ -27,6 +29,7 @@ _AT_REST: Mapping[tuple[Register, bool], str] = {
     ("sentences", False): "the face is at rest",
     ("sentences", True): "the face is as usual, nothing stands out",
 }
+_CHANGING = {"growing": "building up"}
 _ADVERBS = {"slight": "slightly", "clear": "clearly", "strong": "strongly"}
 
 
@@ -69,14 +72,38 @@ def face_cues(record: Record, register: Register = "terse") -> list[Cue]:
     if fraction < SEEN_ENOUGH:
         text = f"face visible in only {100 * fraction:.0f} % of the clip"
         cues.append(Cue("face", "uncertain", text, None, track.source))
+    people = _people(record)
+    if people is not None:
+        cues.append(people)
     z = relative(record, "aus")
     shown = _shown(_actions(track, record.tracks.get("blendshapes")), track, z)
     step = au_scale(track).step
-    cues += [_cue(each, track.source, step, register) for each in shown[:MAX_AUS]]
+    worded = _terse if register == "terse" else _sentences
+    cues += worded(shown[:MAX_AUS], step, track.source)
     if not shown:
         text = _AT_REST[register, z is not None]
         cues.append(Cue("face", "neutral", text, None, track.source))
     return cues
+
+
+def _people(record: Record) -> Cue | None:
+    """Return the cue that says which of several people is described; None for one."""
+    status, track = record.status.get("face"), record.tracks.get("face")
+    told = _SEEN.search(status.reason) if status is not None else None
+    count = int(told.group(1)) if told else 1
+    if count < 2 or status is None:
+        return None
+    sure = track.column("speaking") if track and "speaking" in track.names else np.array([])
+    sure = sure[np.isfinite(sure)]
+    speaks = bool(len(sure)) and float(sure.mean()) >= SPEAKS
+    number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    which = "the one speaking is" if speaks else "one of them is"
+    text = f"{number} people visible, {which} described"
+    return Cue("face", "observed" if speaks else "uncertain", text, None, status.source)
+
+
+_SEEN = re.compile(r"\b(\d{1,4}) people seen\b")  # only the count is read of a sensor's reason
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def au_scale(track: Track) -> Scale:
@@ -239,17 +266,57 @@ def _together(
 # --- words --------------------------------------------------------------------------------------
 
 
-def _cue(shown: Shown, source: str, step: float, register: Register) -> Cue:
-    """Return one action as "brow lowerer (AU4) strong, at the end" or as a clause."""
-    action, when = shown.action, shown.timing if shown.level > 0 else None
-    time = when.words(step) if when else ""
-    words = shown.words
-    if words in AU_SCALES["presence"].words and time:  # both are words of time
-        words, time = time, ""
-    if register == "terse":
-        text = f"{phrase(action.codes, action.side)} {words}"
-    else:
-        text = f"{clause(action.codes, action.side)} {_ADVERBS.get(words, words)}"
-    leaning = f"stronger on the {action.leans}" if action.leans else ""
-    text = ", ".join(filter(None, (text, time, leaning)))
-    return Cue("face", "observed", text, when.span if when else None, source)
+def _how(shown: Shown, step: float) -> tuple[str, str]:
+    """Return an action's words and when it happened, which is empty for what is less than usual.
+
+    Presence has words of time only; those that say more take their place.
+    """
+    time = shown.timing.words(step) if shown.timing and shown.level > 0 else ""
+    if time and shown.words in AU_SCALES["presence"].words:
+        return time, ""
+    return shown.words, time
+
+
+def _span(shown: Shown) -> Span | None:
+    return shown.timing.span if shown.timing and shown.level > 0 else None
+
+
+def _leaning(action: Action) -> str:
+    return f"stronger on the {action.leans}" if action.leans else ""
+
+
+def _terse(shown: Sequence[Shown], step: float, source: str) -> list[Cue]:
+    """Return entries of a list: "brow lowerer (AU4) strong, at the end"."""
+    cues = []
+    for each in shown:
+        words, time = _how(each, step)
+        name = phrase(each.action.codes, each.action.side)
+        text = ", ".join(filter(None, (f"{name} {words}", time, _leaning(each.action))))
+        cues.append(Cue("face", "observed", text, _span(each), source))
+    return cues
+
+
+def _sentences(shown: Sequence[Shown], step: float, source: str) -> list[Cue]:
+    """Return clauses; what was shown alike and at the same time shares one."""
+    alike: dict[str, list[Shown]] = {}
+    for each in shown:
+        alike.setdefault(_manner(each, step), []).append(each)
+    cues = []
+    for manner, group in alike.items():
+        clauses = listed([clause(each.action.codes, each.action.side) for each in group])
+        spans = {_span(each) for each in group}
+        span = spans.pop() if len(spans) == 1 else None
+        cues.append(Cue("face", "observed", f"{clauses} {manner}", span, source))
+    return cues
+
+
+def _manner(shown: Shown, step: float) -> str:
+    """Return how and when, as it follows a clause: "slightly and briefly at the end"."""
+    words, time = _how(shown, step)
+    manner = _ADVERBS.get(words, words)
+    if time.startswith("briefly") and words in _ADVERBS:
+        manner += f" {'and' if words == 'slight' else 'but'} {time}"
+    elif time:
+        joint = " " if time.startswith(("throughout", "at the", "in the")) else ", "
+        manner += joint + _CHANGING.get(time, time)
+    return ", ".join(filter(None, (manner, _leaning(shown.action))))

@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textualize.speakers import FUNCTIONALS, functionals, relative
 from textualize.types import Cue, Float32, Record, State, Track
 from textualize.wording.scales import Register, listed, relative_words
 from textualize.wording.timing import change
-from textualize.wording.voices import COURSE_ROWS, COURSES, VOICES, Voice, pause_words
+from textualize.wording.voices import (
+    COURSE_ROWS,
+    COURSES,
+    PAUSE_S,
+    TEMPO,
+    TEMPO_SYLLABLES,
+    VOICES,
+    Voice,
+    pause_words,
+)
 
 NO_VOICE = "no voice heard"
 # Of the sound; ours. A detector of speech misses cries, whispers and song, so that what was
@@ -20,6 +30,7 @@ SPEECH_ENOUGH = 0.1
 _TRACKS = ("prosody", "speech_rate", "affect")
 _USUAL = " than usual"
 _ORDER = ("speaks", "pitch")  # a sentence begins with these groups
+_WHEN = (" at the end", " over time")
 _PLAIN = {"speaks": "tempo and loudness", "loudness varying": "loudness range"}
 
 
@@ -110,23 +121,35 @@ def _heard(voice: Voice, value: float, z: float | None, source: str) -> Heard:
 
 
 def _courses(track: Track) -> list[Heard]:
-    """Return what rises or sinks over the clip."""
-    voiced = np.isfinite(track.values).all(axis=1)
+    """Return what rises, sinks, quickens or slows over the clip."""
+    voiced = np.ones(len(track.values), bool)
     if "voiced" in track.names:
         voiced = track.column("voiced") > 0
-    heard: list[Heard] = []
+    moved = [(TEMPO, _tempo(track, voiced))]
     for course in COURSES:
-        if course.column not in track.names:
-            continue
-        values = track.column(course.column)[voiced]
-        if np.isfinite(values).sum() < COURSE_ROWS:
-            continue
-        moved = change(values)
-        low, high = course.edges
-        if not low <= moved <= high:
-            words, said = course.less if moved < low else course.more
-            heard.append(Heard(course.group, course.subject, words, said, False, track.source))
-    return heard
+        if course.column in track.names:
+            values = track.column(course.column)[voiced]
+            enough = np.isfinite(values).sum() >= COURSE_ROWS
+            moved.append((course, change(values) if enough else float("nan")))
+    return [
+        Heard(course.group, course.subject, *words, neutral=False, source=track.source)
+        for course, by in moved
+        if (words := course.worded(by)) is not None
+    ]
+
+
+def _tempo(track: Track, voiced: NDArray[np.bool_]) -> float:
+    """Return how much slower the syllables of the second half follow each other; NaN for few."""
+    if "energy_db" not in track.names:
+        return float("nan")
+    from textualize.extract.prosody import syllable_nuclei  # scipy: not for `import textualize`
+
+    steps = np.diff(syllable_nuclei(track.column("energy_db"), voiced)) / track.rate_hz
+    steps = steps[steps < PAUSE_S]
+    half = len(steps) // 2
+    if len(steps) + 1 < TEMPO_SYLLABLES:
+        return float("nan")
+    return float(steps[-half:].mean() / steps[:half].mean())
 
 
 def _mean(track: Track, column: str) -> float:
@@ -171,9 +194,22 @@ def _clause(group: str, heard: Sequence[Heard]) -> Cue:
         text = f"{_PLAIN.get(group, group)} {usual}"
         return Cue("prosody", "neutral", text, None, heard[0].source)
     against = [text.removesuffix(_USUAL) for text in said if text.endswith(_USUAL)]
-    if against:
-        parts = [listed(against) + _USUAL, *(t for t in said if not t.endswith(_USUAL))]
-        text = ", ".join(parts)
-    else:
-        text = listed(said)
+    level = [text for text in said if not text.endswith((_USUAL, *_WHEN))]
+    moves = _moves([text for text in said if text.endswith(_WHEN)])
+    parts = [listed(against) + _USUAL] if against else []
+    parts += [listed(level)] if level else []
+    text = ", ".join([*parts, *moves])
     return Cue("prosody", "observed", f"{group} {text}", None, heard[0].source)
+
+
+def _moves(said: Sequence[str]) -> list[str]:
+    """Return what moves when; one verb is enough where two would be the same.
+
+    >>> _moves(["rising at the end", "rising over time"])
+    ['rising at the end and over time']
+    """
+    verbs: dict[str, list[str]] = {}
+    for text in said:
+        verb, _, when = text.partition(" ")
+        verbs.setdefault(verb, []).append(when)
+    return [f"{verb} {listed(when)}" for verb, when in verbs.items()]

@@ -104,6 +104,9 @@ def listed(items: Sequence[str]) -> str:
 
     >>> listed(["high"]), listed(["high", "lively", "rising"])
     ('high', 'high, lively and rising')
+    >>> listed(["softer and breathier", "darker"])
+    'softer and breathier, and darker'
     """
     *most, last = items
-    return f"{', '.join(most)} and {last}" if most else last
+    joint = ", and " if any(" and " in item for item in items) else " and "
+    return f"{', '.join(most)}{joint}{last}" if most else last

@@ -24,6 +24,15 @@ FLICKER_S = 0.1  # a shorter rise is no episode: two frames at 20 Hz; ours
 BRIEF_S = 0.5  # the longest micro-expression, Yan et al. 2013, J. Nonverbal Behavior 37
 THROUGHOUT = 0.8  # of the seen time; ours
 CHANGING = 0.5  # of the seen time: an action seen for less comes and goes rather than grows; ours
+# Shares of the seen time, the first that fits; ours.
+_PLACES = (
+    (0.0, 1 / 3, "at the start"),
+    (2 / 3, 1.0, "at the end"),
+    (1 / 3, 2 / 3, "in the middle"),
+    (0.0, 0.5, "in the first half"),
+    (0.5, 1.0, "in the second half"),
+)
+_ROUNDING = 1e-6
 _COUNTS = {1: "", 2: "twice", 3: "three times"}
 
 
@@ -32,7 +41,8 @@ class Timing:
     """When a curve was above its limit.
 
     `episodes` are the stretches above, in seconds; `seen` is the time looked at; `share` of the
-    seen rows are above; `change` is the mean of the last third minus that of the first.
+    seen rows are above; `change` is the mean of the last third minus that of the first, from the
+    first onset to the last offset.
     """
 
     seen: Span
@@ -46,7 +56,7 @@ class Timing:
         if not self.episodes:
             return None
         whole = Span(self.episodes[0].start, self.episodes[-1].end)
-        return None if whole.duration >= self.seen.duration - 1e-6 else whole
+        return None if whole.duration >= self.seen.duration - _ROUNDING else whole
 
     def words(self, step: float) -> str:
         """Return when it happened, empty where there is nothing to say about it.
@@ -65,20 +75,18 @@ class Timing:
         if self.share >= THROUGHOUT:
             return "throughout"
         count = _COUNTS.get(len(self.episodes), "repeatedly")
-        if not count and self.episodes[0].duration <= BRIEF_S + 1e-6:
+        if not count and self.episodes[0].duration <= BRIEF_S + _ROUNDING:
             count = "briefly"
         return f"{count} {self._place()}".strip()
 
     def _place(self) -> str:
-        """Return which third of the seen time holds all episodes."""
+        """Return the smallest part of the seen time, of those in _PLACES, that holds it all."""
         first, last = self.episodes[0].start, self.episodes[-1].end
-        third = self.seen.duration / 3
-        if last <= self.seen.start + third:
-            return "at the start"
-        if first >= self.seen.end - third:
-            return "at the end"
-        inside = first >= self.seen.start + third and last <= self.seen.end - third
-        return "in the middle" if inside else ""
+        for low, high, words in _PLACES:
+            within = Span(*(self.seen.start + x * self.seen.duration for x in (low, high)))
+            if within.start <= first + _ROUNDING and last <= within.end + _ROUNDING:
+                return words
+        return ""
 
 
 def timing(values: Float32, times: Floats, rate_hz: float, limit: float) -> Timing | None:
@@ -92,13 +100,13 @@ def timing(values: Float32, times: Floats, rate_hz: float, limit: float) -> Timi
     row_s = 1 / rate_hz
     at = np.asarray(times)[seen]
     looked = Span(float(at[0]), float(at[-1] + row_s))
-    if looked.duration < ENOUGH_S - 1e-6 or row_s > GAP_S:
+    if looked.duration < ENOUGH_S - _ROUNDING or row_s > GAP_S:
         return None
     above = values[seen] > limit
-    episodes = tuple(
-        Span(float(at[a]), float(at[b - 1] + row_s)) for a, b in _episodes(above, rate_hz)
-    )
-    return Timing(looked, episodes, float(above.mean()), change(values[seen]))
+    found = _episodes(above, rate_hz)
+    episodes = tuple(Span(float(at[a]), float(at[b - 1] + row_s)) for a, b in found)
+    moved = change(values[seen][found[0][0] : found[-1][1]]) if found else float("nan")
+    return Timing(looked, episodes, float(above.mean()), moved)
 
 
 def _episodes(above: NDArray[np.bool_], rate_hz: float) -> list[tuple[int, int]]:
@@ -106,7 +114,7 @@ def _episodes(above: NDArray[np.bool_], rate_hz: float) -> list[tuple[int, int]]
     edges = np.flatnonzero(np.diff(np.concatenate([[0], above.astype(np.int8), [0]])))
     runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
     joined = _joined(runs, GAP_S * rate_hz)
-    shortest = max(2.0, FLICKER_S * rate_hz) - 1e-6
+    shortest = max(2.0, FLICKER_S * rate_hz) - _ROUNDING
     return [(a, b) for a, b in joined if b - a >= shortest]
 
 
