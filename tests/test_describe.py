@@ -9,16 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textualize import speakers
-from textualize.describe import (
-    MAX_AUS,
-    MAX_TRANSCRIPT,
-    caption,
-    clean_transcript,
-    describe,
-)
+from textualize.describe import MAX_TRANSCRIPT, caption, clean_transcript, describe
 from textualize.errors import TextualizeError
 from textualize.types import MODALITIES, Clip, Cue, Record, Span, Status, Track, Utterance
-from textualize.wording import AU_NAMES, AU_SCALES, VOICES, pause_words, relative_words
+from textualize.wording import AU_NAMES, AU_SCALES, REGISTERS
+from textualize.wording.face import MAX_AUS
+from textualize.wording.facs import COMPOUNDS, UNITS
+from textualize.wording.scales import relative_words
+from textualize.wording.voices import COURSES, TEMPO, VOICES, pause_words
 
 RATE_COLUMNS = (
     "syllables_per_s",
@@ -176,7 +174,7 @@ def test_at_most_twelve_action_units_are_named():
     track = aus([np.linspace(0.6, 1.0, len(names))], names)
     cues = describe(record(track), ("face",))
     assert len(cues) == MAX_AUS < len(names)
-    assert "AU45" in cues[0].text  # the last column is the strongest
+    assert names[-1].removeprefix("AU") in cues[0].text  # the last column is the strongest
 
 
 def test_a_track_in_a_unit_that_is_none_of_action_units_is_refused():
@@ -320,12 +318,28 @@ def test_a_caption_leaves_the_unremarkable_out_and_compares_once():
     assert caption([cue("pitch medium", "neutral"), cue("no pause", "neutral")]) == (
         "nothing stands out"
     )
-    assert caption([cue("neutral face", "neutral")]) == "neutral face"
+    assert caption([cue("face at rest", "neutral")]) == "face at rest"
+    timed = [cue("jaw drop (AU26) more than usual, twice"), cue("pitch lower than usual")]
+    assert caption(timed) == "jaw drop (AU26) more, twice; pitch lower than usual"
+
+
+def test_a_caption_never_edits_what_was_said():
+    said = [Cue("speech", "observed", t, None, "t") for t in ("later than usual", "as usual")]
+    assert caption([*said, cue("pitch lower than usual")]).startswith("later than usual; ")
+
+
+def test_a_caption_in_sentences_is_one():
+    voice_cues = [cue("speaks fast"), cue("pitch unremarkable", "neutral"), cue("two long pauses")]
+    assert caption(voice_cues, "sentences") == "Speaks fast, two long pauses."
+    face = [Cue("face", "observed", t, None, "t") for t in ("the jaw is dropped", "the eyes blink")]
+    assert caption(face, "sentences") == "The jaw is dropped; the eyes blink."
+    assert caption([], "sentences") == "Nothing stands out."
 
 
 def test_a_middling_voice_is_neutral_throughout():
     cues = describe(record(tracks={"prosody": voice(), "speech_rate": rate()}), ("prosody",))
-    assert len(cues) == len(VOICES) + 1
+    measured = {*VOICE_COLUMNS, *RATE_COLUMNS}
+    assert len(cues) == sum(v.column in measured for v in VOICES) + 1
     assert {cue.state for cue in cues} == {"neutral"}
     assert cues[-1].text == "no pause"
 
@@ -384,13 +398,53 @@ def test_pauses_count_and_tell_long_from_short():
 
 
 def test_no_cue_names_an_emotion():
-    spoken_words = [w for v in VOICES for w in (v.subject, v.less, v.more, *v.words)]
-    spoken_words += [*AU_NAMES.values(), *(w for s in AU_SCALES.values() for w in s.words)]
-    states = [Status(s, "x") for s in ("failed", "absent", "observed")]
-    for status in states:
-        spoken_words += texts(describe(record(status=dict.fromkeys(MODALITIES, status))))
-    for word, emotion in ((w, e) for w in spoken_words for e in EMOTION_WORDS):
+    words = [w for v in VOICES for w in (v.subject, v.less, v.more, *v.words, *v.spoken.values())]
+    words += [w for c in (*COURSES, TEMPO) for w in (c.subject, *c.less, *c.more)]
+    words += [w for u in (*UNITS.values(), *COMPOUNDS.values()) for w in u]
+    words += [w for s in AU_SCALES.values() for w in s.words]
+    given_records = [
+        record(status=dict.fromkeys(MODALITIES, Status(state, "x")))
+        for state in ("failed", "absent", "observed")
+    ]
+    given_records += [record(aus([[0.0, 0.0]])), clips_of_one_person([(1, 1)] * 5)[0]]
+    for one in given_records:
+        words += [t for register in REGISTERS for t in texts(describe(one, register=register))]
+    for word, emotion in ((w, e) for w in words for e in EMOTION_WORDS):
         assert emotion not in word.lower()
+
+
+def full_record():
+    tracks = {"aus": aus([[0.9, 0.1]]), "prosody": voice(f0=28), "speech_rate": rate(5, 1)}
+    return record(tracks=tracks, utterances=(spoken("hello"),))
+
+
+def test_registers_differ_in_words_and_not_in_states():
+    both = [describe(full_record(), register=register) for register in REGISTERS]
+    for modality in MODALITIES:
+        first, second = ({c.state for c in cues if c.modality == modality} for cues in both)
+        assert first == second
+    assert texts(both[0]) != texts(both[1])
+
+
+def test_an_unknown_register_is_refused():
+    with pytest.raises(TextualizeError, match="register named 'poem'"):
+        describe(record(), register="poem")
+
+
+def test_affect_stands_in_for_a_voice_that_was_not_measured_and_beside_one_that_failed():
+    affect = Track(np.array([[0.9]], np.float32), 1.0, 0.0, ("arousal",), "named", "model")
+    alone = record(tracks={"affect": affect})
+    assert texts(describe(alone, ("prosody",))) == ["arousal very high"]
+    beside = record(tracks={"affect": affect}, status={"prosody": Status("failed", "s")})
+    assert [c.state for c in describe(beside, ("prosody",))] == ["failed", "observed"]
+    broken = record(tracks={"prosody": voice()}, status={"affect": Status("failed", "model")})
+    assert describe(broken, ("prosody",))[-1].state == "failed"
+
+
+def test_words_with_a_doubt_are_uncertain_whatever_their_confidence():
+    doubted = replace(spoken("thank you", 0.99), doubt="probably not speech")
+    (cue,) = describe(record(utterances=(doubted,)), ("speech",))
+    assert (cue.text, cue.state) == ("thank you", "uncertain")
 
 
 def test_modalities_do_not_change_each_others_words():

@@ -116,9 +116,10 @@ def load_template(
     """Return a shipped template by name, or the user's own by path, with the parts it includes.
 
     Parts are looked up beside the template, then among the shipped ones, nowhere else. Raises
-    TextualizeError if a file is missing or does not parse.
+    TextualizeError if a file is missing or does not parse, or the register is unknown.
     """
     letters = _checked_letters(modalities)
+    _checked_register(register)
     path = assets.find("prompts", name, ".jinja")
     shipped = assets.folder("prompts")
     source = str(name) if str(name).endswith(".jinja") else f"prompts/{path.name}"

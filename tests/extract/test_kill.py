@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -112,23 +113,30 @@ def items(corpus: Path) -> int:
 
 
 def killed(process: subprocess.Popen, victim: str, corpus: Path, chance: random.Random) -> bool:
-    """Kill a run, or a part of it, at a random moment; whether there was anything to kill."""
+    """Kill a run at a random moment; whether there was anything to kill.
+
+    Victims are the "group" of its processes, the "parent" alone, a "worker" and shortly after it
+    the group, or a "worker only": then the run goes on to its end.
+    """
     goal = items(corpus) + chance.randrange(6)
     if goal == items(corpus):
         time.sleep(chance.uniform(0.0, 1.5))
     wait_until(lambda: items(corpus) >= goal or process.poll() is not None, 60)
     time.sleep(chance.uniform(0.0, 0.03))
-    group = alive(process.pid) if victim == "group" else [process.pid]
-    if victim == "worker":
-        group = alive(process.pid, readers=True)[:1]
-    running = process.poll() is None and bool(group)
-    for one in group:
-        try:
-            os.kill(one, signal.SIGKILL)
-        except ProcessLookupError:
-            running = False
+    running = process.poll() is None
+    if victim.startswith("worker"):
+        kill(alive(process.pid, readers=True)[:1])
+        time.sleep(chance.uniform(0.0, 0.1))
+    if victim != "worker only":
+        kill([process.pid] if victim == "parent" else alive(process.pid))
     process.wait(120)
     return running
+
+
+def kill(processes: list[int]) -> None:
+    for one in processes:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 def kill_and_compare(folder: Path, moments: int, count: int) -> None:
@@ -137,11 +145,14 @@ def kill_and_compare(folder: Path, moments: int, count: int) -> None:
     broken, unbroken = folder / "broken", folder / "unbroken"
     hit = 0
     for moment in range(moments):
+        victim = ("group", "parent", "worker")[moment % 3]
+        if moment == moments - 1:
+            victim = "worker only"
         process = start(folder, job | {"corpus": str(broken)})
-        hit += killed(process, ("group", "parent", "worker")[moment % 3], broken, chance)
+        hit += killed(process, victim, broken, chance)
         assert wait_until(lambda p=process: not alive(p.pid), 30), "a reader outlived its parent"
         is_whole(broken)
-    assert hit > moments / 2
+    assert hit > moments * 2 / 3
     completed(folder, job | {"corpus": str(broken)})
     completed(folder, job | {"corpus": str(unbroken)})
     assert contents(broken) == contents(unbroken)

@@ -13,7 +13,7 @@ import pytest
 
 from textualize.errors import TextualizeError
 from textualize.extract.sensor import Reading, Sensor, read
-from textualize.extract.sound import SAMPLE_RATE, stretches
+from textualize.extract.sound import SAMPLE_RATE, Stretch, stretches
 from textualize.extract.speech import (
     PocketSphinx,
     Sidecar,
@@ -113,7 +113,15 @@ def test_sidecar_says_why_it_has_nothing(tmp_path: Path) -> None:
         hear(Sidecar(), NOTHING, sidecars={"transcript": str(tmp_path / "gone.srt")})
 
 
-# --- voice activity and level ----------------------------------------------------------------
+def test_sidecar_says_how_an_odd_file_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("Grüße".encode("cp1252"))
+    reading = hear(Sidecar(), NOTHING, sidecars={"transcript": str(path)})
+    assert reading.utterances[0].text == "Grüße"
+    assert reading.status.reason == "not UTF-8: read as Windows-1252"
+
+
+# --- level -------------------------------------------------------------------------------------
 
 
 def noise(seconds: float, level: float, seed: int = 0) -> Float32:
@@ -227,3 +235,17 @@ def test_noise_has_no_words_where_the_detector_is_there(
         reading = hear(recogniser, audio)
         assert (reading.status.state, reading.utterances) == ("absent", ()), name
         assert reading.status.reason.startswith("no speech in")
+
+
+def test_stretches_are_recognised_one_by_one(recogniser: PocketSphinx, assets: Path) -> None:
+    audio = load(assets / "data/grid/swwp2s.mpg")
+    silence = np.zeros(SAMPLE_RATE, np.float32)
+    alone = hear(recogniser, audio, start=10.0).utterances
+    reader = recogniser.begin(media(audio))
+    for time, samples in ((0.0, silence), (10.0, audio), (310.0, audio)):
+        reader.sound(Stretch(time, samples))
+    both = reader.finish().utterances
+    assert both[: len(alone)] == alone
+    assert [u.text for u in both[len(alone) :]] == [u.text for u in alone]
+    for early, late in zip(alone, both[len(alone) :], strict=True):
+        assert late.span.start - early.span.start == pytest.approx(300.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import html
+import itertools
 import json
 import math
 import re
@@ -123,7 +124,7 @@ def _cues(text: str) -> Iterator[tuple[Span, list[str]]]:
     """Yield each cue's time and lines; a cue ends at an empty line or at the next time line."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     starts = [i for i, line in enumerate(lines) if "-->" in line]
-    for at, beyond in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for at, beyond in itertools.pairwise([*starts, len(lines)]):
         match = _ARROW.match(lines[at])
         if match is None:
             raise ValueError(f"bad time line '{lines[at].strip()}'")

@@ -104,9 +104,9 @@ class Media:
     """One clip's picture and sound, decoded when asked for.
 
     `span` is what is covered (the clip's span within the file), `rate_hz` the rate of the frame
-    grid: the fps asked for, or the source's own when that is lower. `pixel_aspect` is how much wider
-    than high a pixel is; frames are stretched so that theirs are square. `damaged_packets` counts
-    packets that could not be decoded, so far, by the latest pass over each stream.
+    grid: the fps asked for, or the source's own when that is lower. `pixel_aspect` is how much
+    wider than high a pixel is; frames are stretched so that theirs are square. `damaged_packets`
+    counts packets that could not be decoded, so far, by the latest pass over each stream.
     """
 
     clip: Clip

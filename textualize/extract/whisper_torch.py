@@ -37,6 +37,9 @@ FRAME_S = 0.02  # of the encoder's output, and of a time token
 _SMOOTH = 7  # frames of the median filter over attention
 
 
+Heard = tuple[float, float, str, float]  # start, end, text, probability of a word
+
+
 class _Segment(NamedTuple):
     start: float
     end: float
@@ -90,7 +93,10 @@ class Transcriber:
 
     def _features(self, pieces: Sequence[Float32]) -> torch.Tensor:
         made = self._extract(list(pieces), sampling_rate=SAMPLE_RATE, return_tensors="pt")
-        return made.input_features.to(self._model.device, self._model.dtype)  # type: ignore[no-any-return]
+        features = made.input_features
+        for row, piece in zip(features, pieces, strict=True):
+            row[:, len(piece) // self._extract.hop_length :] = 0.0  # as OpenAI pads: not silence
+        return features.to(self._model.device, self._model.dtype)  # type: ignore[no-any-return]
 
     def _first_token(self, states: torch.Tensor, given: str | None) -> tuple[str, list[float]]:
         """Return the language of the first chunk and each chunk's probability of no speech."""
@@ -122,6 +128,7 @@ class Transcriber:
         made = GenerationMixin.generate(
             self._model,
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=states.new_ones(states.shape[:2], dtype=torch.long),
             decoder_input_ids=torch.tensor([prompt] * len(states), device=states.device),
             generation_config=self._config,
             logits_processor=[WhisperTimeStampLogitsProcessor(self._config, len(prompt))],
@@ -147,12 +154,13 @@ class Transcriber:
         times, logprobs = self._align(state, text, language, chunk.duration)
         at = 0
         for segment in segments:
-            words = []
+            words: list[Heard] = []
             for group in words_of(segment.tokens, self._decode, language not in UNSPACED):
                 beyond = at + len(group)
                 chance = float(np.exp(logprobs[at:beyond]).mean())
                 words.append((times[at], times[beyond], self._decode(group), chance))
                 at = beyond
+            words = without_pause(words)
             about = {
                 "start": words[0][0] if words else segment.start,
                 "end": words[-1][1] if words else segment.end,
@@ -181,7 +189,8 @@ class Transcriber:
         logprobs = logits[0, len(prompt) : -1].log_softmax(-1)
         chosen = logprobs.gather(-1, tokens[0, len(prompt) + 1 :, None])[:, 0]
         frames = max(1, min(attention.shape[-1], round(seconds / FRAME_S)))
-        times = aligned(attention[:, :, :frames].cpu().numpy(), len(prompt))
+        heard = attention[:, :, :frames]  # what goes to the padding is not the speech's
+        times = aligned((heard / heard.sum(-1, keepdim=True)).cpu().numpy(), len(prompt))
         lost = len(text) - len(known)
         return times + [times[-1]] * lost, np.pad(chosen.cpu().double().numpy(), (0, lost))
 
@@ -250,6 +259,22 @@ def words_of(
     return words
 
 
+def without_pause(words: Sequence[Heard]) -> list[Heard]:
+    """Return a segment's words, the first cut to twice the median length of all.
+
+    The silence before a segment is aligned to its first word (OpenAI's `timing.py` does the same).
+
+    >>> without_pause([(0.0, 9.0, "so", 1.0), (9.0, 9.5, "we", 1.0), (9.5, 10.0, "go", 1.0)])[0]
+    (8.0, 9.0, 'so', 1.0)
+    """
+    lengths = [end - start for start, end, _, _ in words if end > start]
+    if not lengths:
+        return list(words)
+    start, end, text, chance = words[0]
+    longest = 2 * min(0.7, float(np.median(lengths)))
+    return [(max(start, end - longest), end, text, chance), *words[1:]]
+
+
 def aligned(attention: NDArray[np.float32], prompt: int) -> list[float]:
     """Return when each text token begins, seconds, and when the last ends.
 
@@ -259,7 +284,7 @@ def aligned(attention: NDArray[np.float32], prompt: int) -> list[float]:
     """
     deviation = attention.std(axis=1, keepdims=True)
     scaled = (attention - attention.mean(axis=1, keepdims=True)) / np.maximum(deviation, 1e-9)
-    smooth = median_filter(scaled, size=(1, 1, _SMOOTH), mode="reflect")
+    smooth = median_filter(scaled, size=(1, 1, _SMOOTH), mode="mirror")
     cost = -smooth.mean(axis=0)[prompt:-1]
     _, path = dtw(C=cost.astype(np.float64))
     rows, frames = path[::-1].T

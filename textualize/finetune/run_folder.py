@@ -3,7 +3,7 @@
 runs/<name>/
     recipe.yaml        the resolved recipe
     labels.json        schema version, method, label set, labels in score order
-    splits.json        clip ids of train, validation and test, their digest
+    splits.json        clip ids of train, validation and test, their digest, what leaks
     environment.json   versions, machine, seed, minutes
     prompt/            the template's text, parts and digest (methods that read words)
     adapter/ | model/ | model.safetensors   the weights: a stock PEFT adapter, a
@@ -39,7 +39,10 @@ PACKAGES = ("textualize", "torch", "transformers", "peft", "accelerate", "numpy"
 _BEGUN = {"labels.json", "recipe.yaml", "splits.json", "prompt"}  # written before any training
 
 
-def _refuse_overlap(ids: Mapping[str, Sequence[str]]) -> None:
+def _refuse_overlap(ids: Mapping[str, Sequence[str]], leaks: Sequence[str]) -> None:
+    """Raise TextualizeError where parts share clips, unless the fold says that they do."""
+    if leaks:
+        return
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = set(ids[one]) & set(ids[other])
         if shared:
@@ -70,18 +73,20 @@ class RunFolder:
         train: Sequence[Record],
         validation: Sequence[Record],
         test: Sequence[str] = (),
+        leaks: Sequence[str] = (),
     ) -> bool:
         """Write what is known before training; False when this very run is already finished.
 
-        `test` are the ids of the fold's test part: written down, never read by training.
+        `test` are the ids of the fold's test part: written down, never read by training. `leaks`
+        says what the parts of a published fold share; without it they may share nothing.
 
         Raises:
             TextualizeError: the folder holds another run, or train and validation overlap.
         """
         ids = {"train": [r.clip.id for r in train], "validation": [r.clip.id for r in validation]}
         ids["test"] = list(test)
-        _refuse_overlap(ids)
-        splits = {**ids, "digest": digest_of(ids)}
+        _refuse_overlap(ids, leaks)
+        splits = {**ids, "digest": digest_of(ids), "leaks": list(leaks)}
         resolved = recipe.model_dump(mode="json")
         if (self.path / "splits.json").exists() and self.started:
             same = (
@@ -173,7 +178,7 @@ class RunFolder:
             "packages": versions,
             "minutes": round((time.time() - started) / 60, 2),
             "summary": dict(summary),
-            "notes": list(notes),
+            "notes": [*self.leaks, *notes],
         }
         write_json_atomic(self.path / "environment.json", environment)
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)

@@ -24,6 +24,7 @@ def train(
     *,
     labels: LabelSet | None = None,
     test: Sequence[str] = (),
+    leaks: Sequence[str] = (),
     overrides: Sequence[str] = (),
 ) -> RunFolder:
     """Train a method into a run folder and return it; a finished run is returned as it is.
@@ -35,6 +36,8 @@ def train(
         out: the run folder.
         labels: the label set; by default the labels of the records.
         test: ids of the fold's test part, written into splits.json and never read.
+        leaks: what the fold's parts are known to share (`Fold.leaks`), written beside them; a
+            fold without leaks may share no clip.
         overrides: "key=value" settings on top of the recipe.
 
     Raises:
@@ -55,6 +58,6 @@ def train(
             raise TextualizeError(f"clip '{record.clip.id}': {error}") from None
     trainer = cast(Trainer, resolve(entry(chosen.method).train, chosen.method))
     run = RunFolder(out)
-    if run.begin(chosen, known, training, validation, test):
+    if run.begin(chosen, known, training, validation, test, leaks):
         trainer(chosen, training, validation, run)
     return run

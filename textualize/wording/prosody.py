@@ -30,6 +30,7 @@ SPEECH_ENOUGH = 0.1
 _TRACKS = ("prosody", "speech_rate", "affect")
 _USUAL = " than usual"
 _ORDER = ("speaks", "pitch")  # a sentence begins with these groups
+_SYLLABLE_S = 0.1  # hardly any syllable is shorter
 _WHEN = (" at the end", " over time")
 _PLAIN = {"speaks": "tempo and loudness", "loudness varying": "loudness range"}
 
@@ -140,7 +141,10 @@ def _courses(track: Track) -> list[Heard]:
 
 def _tempo(track: Track, voiced: NDArray[np.bool_]) -> float:
     """Return how much slower the syllables of the second half follow each other; NaN for few."""
-    if "energy_db" not in track.names:
+    if (
+        "energy_db" not in track.names
+        or voiced.sum() < TEMPO_SYLLABLES * _SYLLABLE_S * track.rate_hz
+    ):
         return float("nan")
     from textualize.extract.prosody import syllable_nuclei  # scipy: not for `import textualize`
 

@@ -1,0 +1,142 @@
+"""`textualize corpus`: each command is a thin function over the module of its name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="corpus",
+    help="Check, show and split a corpus; take it elsewhere; bring in what was read elsewhere.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+# a pipe has no width: tables must not wrap at 80 columns there
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SourceArgument = Annotated[
+    Path, typer.Argument(help="Corpus folder, manifest, folder of media, or a dataset's root.")
+]
+CorpusArgument = Annotated[Path, typer.Argument(help="Corpus folder.")]
+DatasetOption = Annotated[
+    str | None, typer.Option(help="Read SOURCE as a known corpus: meld, ravdess, …")
+]
+LabelsOption = Annotated[
+    str | None, typer.Option(help="Label set every label must belong to, e.g. compound7.")
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", help="key=value, e.g. label=fear, split=test; one key twice: either value."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+@app.command(
+    epilog="Example: textualize corpus check MELD --dataset meld   ·   textualize corpus check "
+    "corpora/mine"
+)
+def check(
+    source: SourceArgument,
+    dataset: DatasetOption = None,
+    labels: LabelsOption = None,
+    max_seconds: Annotated[
+        float, typer.Option(min=0, help="Longer clips are reported as too long.")
+    ] = 60.0,
+    accuracy: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="Accuracy the sampling noise is told for.")
+    ] = 0.68,
+    read_media: Annotated[
+        bool, typer.Option("--media/--no-media", help="Open media files and compare their content.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> int:
+    """Report what is wrong in a corpus or its splits; exit code 2 when a comparison would break."""
+    from textualize.console import progress_bar
+    from textualize.corpus.check import check_source, print_report
+    from textualize.corpus.opening import open_source
+
+    with progress_bar("check", quiet=as_json) as step:
+        report = check_source(
+            open_source(source, dataset, labels),
+            max_seconds=max_seconds,
+            accuracy=accuracy,
+            read_media=read_media,
+            progress=step,
+        )
+    if as_json:
+        print(json.dumps(report.to_json(), ensure_ascii=False))
+    else:
+        print_report(report, out)
+    return 2 if report.errors else 0
+
+
+@app.command(
+    epilog="Example: textualize corpus show corpora/mine --where label=fear --where split=test   "
+    "·   textualize corpus show corpora/mine --clip a01"
+)
+def show(
+    corpus: CorpusArgument,
+    clip: Annotated[str | None, typer.Option(help="One clip, with all that is known.")] = None,
+    where: WhereOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most N clips.")] = 20,
+    as_json: JsonOption = False,
+) -> int:
+    """List a corpus' clips, or one clip with its tracks, words, cues and sensors."""
+    from textualize.corpus.show import clip_rows, print_clip, print_rows, show_clip
+    from textualize.store import Corpus
+
+    opened = Corpus(corpus)
+    if clip is not None:
+        shown = show_clip(opened, clip)
+        if as_json:
+            print(json.dumps(shown.to_json(), ensure_ascii=False))
+        else:
+            print_clip(shown, out)
+        return 0
+    found = clip_rows(opened, where or (), limit)
+    if as_json:
+        for row in found:
+            print(json.dumps(row.to_json(), ensure_ascii=False))
+    else:
+        print_rows(found, out)
+    return 0
+
+
+@app.command(
+    epilog="Example: textualize corpus split corpora/mine --folds 5 --out folds.json   ·   "
+    "textualize train concat --corpus corpora/mine --folds folds.json --fold 2 --out runs/two"
+)
+def split(
+    source: SourceArgument,
+    out_file: Annotated[Path, typer.Option("--out", help="JSON file to write.")],
+    folds: Annotated[
+        str,
+        typer.Option(
+            help="A number (grouped and stratified), 'loso' (each subject in turn), 'published', "
+            "or a file of folds."
+        ),
+    ] = "4",
+    dataset: DatasetOption = None,
+    labels: LabelsOption = None,
+    test: Annotated[str, typer.Option(help="With 'published': the split reported on.")] = "test",
+    seed: Annotated[int, typer.Option(help="Another assignment of the groups.")] = 0,
+    as_json: JsonOption = False,
+) -> int:
+    """Write folds to a file that training and suites read; print how balanced they are."""
+    from textualize.corpus.opening import open_source
+    from textualize.corpus.split import print_split, split_source
+
+    made = split_source(open_source(source, dataset, labels), folds, out_file, test=test, seed=seed)
+    if as_json:
+        print(json.dumps(made.to_json(), ensure_ascii=False))
+    else:
+        print_split(made, out)
+    return 0

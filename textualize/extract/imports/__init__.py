@@ -1,0 +1,1 @@
+"""What a lab already extracted, as sensors that read files beside the media: one file per format."""
