@@ -37,7 +37,7 @@ def hand_written(**changes):
         ),
         "emotions": track([[0.1, 0.0, 0.3, 0.9, 0.0, 0.3, 0.2]], EMOTIONS),
         "prosody_emotions": track([[0.3, 0.42], [0.1, 0.05]], ("Awe", "Joy")),
-        "avd": track([[0.5, 0.123, 0.49]], ("arousal", "dominance", "valence"), "named"),
+        "affect": track([[0.5, 0.123, 0.49]], ("arousal", "dominance", "valence"), "named"),
     }
     tracks |= changes.pop("tracks", {})
     clip = Clip("Happily-Surprised/03_k", Path("Happily-Surprised.mp4"), label=LABEL)
@@ -125,7 +125,7 @@ def test_prosody_names_the_ten_highest_pairs_high_above_three_tenths():
 @pytest.mark.parametrize(("value", "level"), [(0.5, "High"), (0.49, "Low"), (0.496, "High")])
 def test_a_level_is_high_from_a_half_after_rounding(value, level):
     affect = track([[value] * 3], ("arousal", "dominance", "valence"), "named")
-    text = richet(hand_written(tracks={"avd": affect}), levels=True)
+    text = richet(hand_written(tracks={"affect": affect}), levels=True)
     assert f"{level} Valence, {level} Arousal, {level} Dominance" in text
 
 

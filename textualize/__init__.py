@@ -18,6 +18,7 @@ from textualize.types import Clip, Cue, Prediction, Prompt, Record, Span, Track,
 if TYPE_CHECKING:
     from textualize.datasets import load_dataset
     from textualize.datasets.folds import grouped_folds, published_fold
+    from textualize.datasets.published import load_fold
     from textualize.describe import describe
     from textualize.evaluate.suite import evaluate
     from textualize.extract.pipeline import extract
@@ -35,6 +36,7 @@ _LAZY = {
     "grouped_folds": "textualize.datasets.folds",
     "load": "textualize.methods",
     "load_dataset": "textualize.datasets",
+    "load_fold": "textualize.datasets.published",
     "published_fold": "textualize.datasets.folds",
     "render": "textualize.prompt",
     "train": "textualize.finetune.train",
@@ -43,7 +45,7 @@ _LAZY = {
 __all__ = [
     "Clip", "Corpus", "Cue", "Prediction", "Prompt", "Record", "Span", "TextualizeError", "Track",
     "Utterance", "describe", "evaluate", "extract", "grouped_folds", "load", "load_dataset",
-    "published_fold", "render", "train",
+    "load_fold", "published_fold", "render", "train",
 ]  # fmt: skip
 
 

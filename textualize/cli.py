@@ -6,13 +6,14 @@ what. Anything heavy is imported by the command that needs it.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -42,6 +43,9 @@ def main() -> None:
     """Run the command line; user errors are one line and exit code 2."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names need not be text
+            stream.reconfigure(errors="backslashreplace")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # kernels it looks for, CPU or not
     sys.exit(run(sys.argv[1:]))
 
@@ -172,6 +176,9 @@ def render(
     with_labels: Annotated[bool, typer.Option(help="List the labels, as causal models read.")] = (
         False
     ),
+    wording: Annotated[
+        Literal["terse", "sentences"], typer.Option(help="Face and voice as a list or sentences.")
+    ] = "terse",
     as_json: JsonOption = False,
 ) -> int:
     """Print exactly what a language model will read."""
@@ -180,7 +187,7 @@ def render(
     from textualize.store import Corpus
 
     labels = Corpus(corpus).labels if with_labels else None
-    loaded = load_template(template, modalities)
+    loaded = load_template(template, modalities, register=wording)
     for record in chosen_records(corpus, clip):
         prompt = render_with(loaded, record, labels=labels.labels if labels else ())
         if as_json:

@@ -142,7 +142,7 @@ def extraction_summary(outcome: Outcome, out: Console, err: Console, *, as_json:
         ("quarantine: ", [f"{f.clip}: {f.error}" for f in outcome.failures]),
     ):
         for line in lines[:SHOWN]:
-            err.print(f"{what}{line}", markup=False)
+            err.print(f"{what}{line}".replace("\n", "\\n"), markup=False)  # file names may hold one
         if len(lines) > SHOWN:
             err.print(f"{what}and {len(lines) - SHOWN} more", markup=False)
     states = "; ".join(

@@ -318,7 +318,7 @@ def _published_values(record: Record, letters: str) -> dict[str, Any]:
     aus = tracks.get("aus") if "V" in letters else None
     emotions = tracks.get("emotions") if "V" in letters else None
     named = tracks.get("prosody_emotions") if "A" in letters else None
-    affect = tracks.get("avd") if "A" in letters else None
+    affect = tracks.get("affect") if "A" in letters else None
     values: dict[str, Any] = {
         "aus_active": None if aus is None else _active_names(aus),
         "visual_emotions": None if emotions is None else _top_three(emotions),

@@ -1,34 +1,80 @@
-from collections import Counter
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from textualize.datasets import load_dataset
+from textualize import datasets
+from textualize.datasets import DATASETS, Listing, dataset_options, load_dataset
 from textualize.errors import TextualizeError
 
 
-def test_ravdess_takes_carry_actor_label_and_action_units(assets):
-    listing = load_dataset("ravdess", assets / "data/ravdess")
-    assert len(listing.clips) == 960 and not listing.failures
-    assert len({c.group for c in listing.clips}) == 16
-    assert set(Counter(c.label for c in listing.clips).values()) == {128, 64}
-    assert all(c.sidecars["openface"].endswith("01-01-" + c.id[6:]) for c in listing.clips)
-    assert all(str(c.label) not in c.id for c in listing.clips)
+@pytest.fixture
+def told(monkeypatch):
+    """A corpus whose loader remembers what it was told."""
+    given: dict[str, object] = {}
+
+    def load(
+        root: Path,
+        *,
+        kind: Literal["a", "b"] = "a",
+        other: bool = True,
+        most: int = 3,
+        columns: Path | None = None,
+        speaker: str = "",
+    ) -> Listing:
+        given.update(kind=kind, other=other, most=most, columns=columns, speaker=speaker)
+        return Listing((), None)
+
+    monkeypatch.setattr(datasets, "told", load, raising=False)
+    monkeypatch.setattr(datasets, "DATASETS", {**DATASETS, "told": "textualize.datasets:told"})
+    return given
 
 
-def test_meld_rows_are_joined_by_id_with_their_dialogue(assets):
-    listing = load_dataset("meld", assets / "data/meld_text")
-    by_split = Counter(c.split for c in listing.clips)
-    assert by_split["train"] == 9989 and by_split["validation"] == 1109
-    assert len({c.id for c in listing.clips}) == len(listing.clips)
-    first = [c for c in listing.clips if c.group == "train_dia0"]
-    assert [len(c.context) for c in first][:3] == [0, 1, 2]
-    assert not any("\x92" in (c.transcript or "") for c in listing.clips)
+def test_options_reach_the_loader_in_its_types(told):
+    load_dataset("told", "")
+    assert told == {"kind": "a", "other": True, "most": 3, "columns": None, "speaker": ""}
+    text = {"kind": "b", "other": "FALSE", "most": "7", "columns": "a.yaml", "speaker": "Anna"}
+    load_dataset("told", "", text)
+    assert told == {
+        "kind": "b", "other": False, "most": 7, "columns": Path("a.yaml"), "speaker": "Anna",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("kind", "c", "option kind should be a or b; given 'c'"),
+        ("other", "yes", "option other should be true or false; given 'yes'"),
+        ("most", "x", "option most should be a whole number; given 'x'"),
+        ("kinds", "a", "did you mean kind"),
+        ("root", "/", "no option of dataset 'told' named 'root'"),
+    ],
+)
+def test_a_wrong_option_is_one_line(told, option, value, error):
+    with pytest.raises(TextualizeError, match=error) as raised:
+        load_dataset("told", "", {option: value})
+    assert "\n" not in str(raised.value)
+
+
+def test_a_corpus_without_options_says_so(tmp_path):
+    with pytest.raises(TextualizeError, match="dataset 'demo' takes no options"):
+        load_dataset("demo", tmp_path, {"a": "b"})
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_corpus_can_be_loaded_and_lists_its_options(name):
+    assert all("default" in text for text in dataset_options(name).values())
 
 
 def test_unknown_and_empty_corpora_are_one_line(tmp_path):
     with pytest.raises(TextualizeError, match="did you mean meld"):
         load_dataset("melt", tmp_path)
-    with pytest.raises(TextualizeError, match="no MELD split file"):
-        load_dataset("meld", tmp_path)
-    with pytest.raises(TextualizeError, match="no RAVDESS takes"):
-        load_dataset("ravdess", tmp_path)
+    for name, said in {
+        "meld": "no MELD split file",
+        "emorynlp": "no EmoryNLP split file",
+        "mosi": "no CMU-MOSI split file",
+        "mmmo": "no ICT-MMMO file",
+        "ravdess": "no RAVDESS takes",
+    }.items():
+        with pytest.raises(TextualizeError, match=said):
+            load_dataset(name, tmp_path)

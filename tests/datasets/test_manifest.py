@@ -2,6 +2,8 @@ import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from textualize.datasets import manifest
 from textualize.datasets.sources import listing_of
@@ -97,3 +99,83 @@ def test_empty_folder_and_missing_path_are_refused(tmp_path):
         listing_of([tmp_path])
     with pytest.raises(TextualizeError, match="no file or folder"):
         listing_of([tmp_path / "gone"])
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [("3", 3), ("3.25", 3.25), ("3,25", 3.25), ("1:02.5", 62.5), ("00:01:02,500", 62.5),
+     ("90:00", 5400), ("1:00:00", 3600), ("1e1", 10), ("-2", -2)],
+)  # fmt: skip
+def test_times_are_seconds_or_a_clock(text, seconds):
+    assert manifest.seconds(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "nan", "inf", "1e999", "1:60", "1:75:00", "1_0", "1:2:3:4", "٣", "0x1"]
+)
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(TextualizeError, match="should be seconds"):
+        manifest.seconds(text)
+
+
+@given(st.floats(0, 350_000).map(lambda x: round(x, 3)))
+def test_a_clock_says_what_its_seconds_say(time):
+    ms = round(time * 1000)
+    clock = f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
+    assert manifest.seconds(clock) == pytest.approx(manifest.seconds(f"{time:.3f}"), abs=1e-9)
+
+
+def test_labels_are_settled_over_all_rows(tmp_path):
+    text = "id,transcript,label\na,x,Happily-Surprised\nb,x,happily_surprised\nc,x,sadly angry\n"
+    listing = manifest.load(write(tmp_path, text))
+    assert [c.label for c in listing.clips] == ["happily surprised"] * 2 + ["sadly angry"]
+    assert "labels respelled" in listing.notes[0]
+
+
+def test_number_labels_are_floats_and_whole_ones_are_asked_about(tmp_path):
+    listing = manifest.load(write(tmp_path, "transcript,label\na,-1.5\nb,2\nc,\n"))
+    assert [c.label for c in listing.clips] == [-1.5, 2.0, None] and listing.labels is None
+    with pytest.raises(TextualizeError, match="labels are whole numbers"):
+        manifest.load(write(tmp_path, "transcript,label\na,0\nb,2\n"))
+
+
+def test_splits_take_the_names_that_folds_know(tmp_path):
+    listing = manifest.load(write(tmp_path, "transcript,split\na,Train\nb,dev\nc,testing\nd,x\n"))
+    assert [c.split for c in listing.clips] == ["train", "validation", "test", "x"]
+    assert listing.notes == ("splits renamed: Train -> train, dev -> validation, testing -> test",)
+
+
+def test_import_columns_become_sidecars(tmp_path):
+    text = "transcript,transcript_file,hume,fex\na,a.srt,/h.json,x.csv#3\n"
+    (clip,) = manifest.load(write(tmp_path, text)).clips
+    assert clip.sidecars == {
+        "transcript": str(tmp_path / "a.srt"), "hume": "/h.json", "fex": str(tmp_path / "x.csv#3"),
+    }  # fmt: skip
+
+
+def test_a_known_silence_is_not_an_unknown_one(tmp_path):
+    lines = '{"id": "a", "transcript": ""}\n{"id": "b", "video": "v", "transcript": null}\n'
+    a, b = manifest.load(write(tmp_path, lines, "t.jsonl")).clips
+    assert a.transcript == "" and b.transcript is None
+
+
+def test_a_file_without_a_usable_row_says_why(tmp_path):
+    with pytest.raises(TextualizeError, match="none of the 2 rows.*first: clips.csv:2: neither"):
+        manifest.load(write(tmp_path, "id,video\na,\nb,\n"))
+
+
+def test_twice_given_ids_name_the_first_row(tmp_path):
+    listing = manifest.load(write(tmp_path, "video,start\na.mp4,0\na.mp4,2\n"))
+    assert len(listing.clips) == 1
+    assert "clips.csv:3: id 'a' is given twice (first in clips.csv:2)" in listing.failures[0].error
+
+
+def test_cells_of_the_wrong_kind_are_row_failures(tmp_path):
+    rows = [{"transcript": "x", "id": i, **bad} for i, bad in enumerate(
+        [{}, {"label": True}, {"start": [1]}, {"video": {"a": 1}}, {"context": [{"text": 3}]}]
+    )]  # fmt: skip
+    text = "".join(json.dumps(r) + "\n" for r in rows)
+    listing = manifest.load(write(tmp_path, text, "t.jsonl"))
+    assert [c.id for c in listing.clips] == ["0"]
+    assert [f.clip for f in listing.failures] == ["1", "2", "3", "4"]
+    assert "label should be text or a number; given 'True'" in listing.failures[0].error

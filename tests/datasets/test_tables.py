@@ -26,7 +26,7 @@ def table(tmp_path, data, name="t.csv"):
 )  # fmt: skip
 def test_the_delimiter_is_found_and_told_when_odd(tmp_path, delimiter, suffix, said):
     text = delimiter.join(["id", "video"]) + "\n" + delimiter.join(["a", "a, b;c.mp4"]) + "\n"
-    if delimiter == ",":
+    if delimiter in ",;":
         text = text.replace("a, b;c.mp4", '"a, b;c.mp4"')
     found = table(tmp_path, text, f"t.{suffix}")
     assert found.rows[0].values == {"id": "a", "video": "a, b;c.mp4"}
@@ -62,6 +62,10 @@ def test_a_damaged_row_says_so_and_the_others_are_read(tmp_path, text, line, sai
     bad = [r for r in rows if r.problem]
     assert [r.place for r in bad] == [f"t.csv:{line}"] and said in bad[0].problem
     assert [r.values["id"] for r in rows if not r.problem] == ["d"]
+
+
+def test_a_header_over_two_lines_is_one_name(tmp_path):
+    assert table(tmp_path, '"Video\n ID",x\na,b\n').columns == ("Video ID", "x")
 
 
 def test_blank_surplus_cells_are_no_damage(tmp_path):

@@ -180,7 +180,9 @@ def train_bag_of_words(
     labels = run.labels
     _check(recipe, train, validation)
     y, held_y = ([labels.index(r.clip.label) for r in own] for own in (train, validation))
-    template = load_template(recipe.template, recipe.modalities, turns=recipe.turns)
+    template = load_template(
+        recipe.template, recipe.modalities, turns=recipe.turns, register=recipe.wording
+    )
     texts, held = ([render_with(template, r).text for r in own] for own in (train, validation))
     vectorizer = _vectorizer(recipe.ngrams, None)
     x = _vectors(vectorizer, texts)

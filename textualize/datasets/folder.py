@@ -5,12 +5,14 @@ A transcript beside a file (`talk.srt`, `.vtt`, `.json`, `.txt` next to `talk.mp
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from textualize.datasets import Listing
 from textualize.errors import TextualizeError
+from textualize.store import Failure, failure
 from textualize.types import Clip
 
 VIDEO = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".ts"}
@@ -33,9 +35,10 @@ def load_paths(paths: Iterable[Path]) -> Listing:
     """
     given = list(paths)
     files: list[tuple[Path, str]] = []
+    failures: list[Failure] = []
     for path in given:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA and p.is_file())
+            found = sorted(_media_under(path, failures))
             files.extend((p, p.relative_to(path).with_suffix("").as_posix()) for p in found)
         elif path.is_file():
             files.append((path, path.stem))
@@ -51,7 +54,23 @@ def load_paths(paths: Iterable[Path]) -> Listing:
         if used[clip_id] > 1:
             clip_id = f"{clip_id}-{used[clip_id]}"
         clips.append(Clip(id=clip_id, video=path, sidecars=_sidecars(path)))
-    return Listing(tuple(clips), None)
+    return Listing(tuple(clips), None, tuple(failures))
+
+
+def _media_under(folder: Path, failures: list[Failure]) -> Iterator[Path]:
+    """Yield what is called like a medium, dangling links and pipes too: reading says what is wrong.
+
+    A folder that cannot be listed is a failure.
+    """
+
+    def unlisted(error: OSError) -> None:
+        why = (error.strerror or str(error)).lower()
+        failures.append(failure(str(error.filename), "folder", f"cannot list the folder: {why}"))
+
+    for where, _, names in os.walk(folder, onerror=unlisted):
+        for name in names:
+            if Path(name).suffix.lower() in MEDIA:
+                yield Path(where) / name
 
 
 def _sidecars(path: Path) -> dict[str, str]:

@@ -91,10 +91,9 @@ def _files(root: Path) -> list[tuple[str, Path]]:
 
 def _saved(folder: Path) -> list[Path]:
     files = read_json(folder / "state.json", "saved dataset").get("_data_files")
-    try:
-        return [folder / str(file["filename"]) for file in files or ()]
-    except (TypeError, KeyError):
-        raise TextualizeError(f"{folder / 'state.json'} should list its data files") from None
+    if not files or not all(isinstance(f, dict) and "filename" in f for f in files):
+        raise TextualizeError(f"{folder / 'state.json'} should list its data files")
+    return [folder / str(file["filename"]) for file in files]
 
 
 def _arrow(path: Path) -> Table:

@@ -8,6 +8,7 @@ Odd actors are male, even female. A take is published up to three times: with pi
 Action units, where the folder has them, are OpenFace clip means (`clip_au35*.csv`, one row a take,
 key `01-01-05-…`) or per-frame CSVs (`au_frames/Actor_01/01-01-05-….csv`). The two come from
 different OpenFace modes and agree on few units, so that one of them is taken for all clips.
+openSMILE's functionals (`clip_egemaps*.csv`, the same keys) are brought on request.
 """
 
 from __future__ import annotations
@@ -36,13 +37,19 @@ _FIELDS = 7
 
 
 def load(
-    root: Path, *, aus: Aus = "clip", channel: Channel = "speech", variant: Variant = "best"
+    root: Path,
+    *,
+    aus: Aus = "clip",
+    egemaps: bool = False,
+    channel: Channel = "speech",
+    variant: Variant = "best",
 ) -> Listing:
     """Return the takes under `root`, with subject = group = actor.
 
     Args:
         root: a folder with folders Actor_NN, at any depth.
         aus: which action units a clip brings: means over the clip, or one row a frame.
+        egemaps: whether a clip brings openSMILE's functionals (research use only).
         channel: spoken or sung takes.
         variant: which file of a take is the clip; "best" is the first there is of picture with
             sound, sound, picture; "all" makes each file a clip.
@@ -58,16 +65,21 @@ def load(
             f"no RAVDESS takes (Actor_NN/03-01-….flac) under {root}"
             + (f" of channel={channel}, variant={variant}; {len(takes)} others" if takes else "")
         )
-    tables = {} if aus == "none" else _tables(root) if aus == "clip" else _frames(root)
-    clips = tuple(_clip(take, tables) for take in chosen)
+    brought: dict[str, dict[str, str]] = {}
+    if aus != "none":
+        brought["openface"] = _tables(root, "clip_au35*.csv") if aus == "clip" else _frames(root)
+    if egemaps:
+        brought["opensmile"] = _tables(root, "clip_egemaps*.csv")
+    clips = tuple(_clip(take, brought) for take in chosen)
     notes = []
     if len(spoken) < len(takes):
         notes.append(f"{len(takes) - len(spoken)} files are not channel={channel}: left out")
     if len(chosen) < len(spoken):
         notes.append(f"{len(spoken) - len(chosen)} files left out by variant={variant}")
-    without = sum(not c.sidecars for c in clips)
-    if without and aus != "none":
-        notes.append(f"{without} of {len(clips)} clips have no action units of aus={aus}")
+    for sensor, what in (("openface", f"action units of aus={aus}"), ("opensmile", "egemaps")):
+        without = sum(sensor not in c.sidecars for c in clips)
+        if without and sensor in brought:
+            notes.append(f"{without} of {len(clips)} clips have no {what}")
     return Listing(clips, LABEL_SETS["ravdess8"], tuple(failures), tuple(notes))
 
 
@@ -129,10 +141,10 @@ def _variants(takes: Sequence[_Take], variant: Variant) -> list[_Take]:
     return sorted(best.values(), key=lambda t: t.path)
 
 
-def _tables(root: Path) -> dict[str, str]:
-    """Return take -> "table.csv#take" over all clip tables under root."""
+def _tables(root: Path, pattern: str) -> dict[str, str]:
+    """Return take -> "table.csv#take" over the tables in root with one row a clip."""
     rows: dict[str, str] = {}
-    for table in sorted(root.glob("clip_au35*.csv")):
+    for table in sorted(root.glob(pattern)):
         with table.open(encoding="utf-8-sig", newline="") as stream:
             for row in csv.reader(stream):
                 if row:
@@ -145,7 +157,7 @@ def _frames(root: Path) -> dict[str, str]:
     return {path.stem: str(path) for path in sorted(root.glob("au_frames/Actor_*/*.csv"))}
 
 
-def _clip(take: _Take, tables: Mapping[str, str]) -> Clip:
+def _clip(take: _Take, brought: Mapping[str, Mapping[str, str]]) -> Clip:
     actor = f"actor{take.fields[-1]}"
     return Clip(
         id=take.path.stem,
@@ -154,5 +166,5 @@ def _clip(take: _Take, tables: Mapping[str, str]) -> Clip:
         group=actor,
         label=take.label,
         transcript=take.transcript,
-        sidecars={"openface": tables[take.name]} if take.name in tables else {},
+        sidecars={s: files[take.name] for s, files in brought.items() if take.name in files},
     )

@@ -96,7 +96,7 @@ def _read_csv(path: Path) -> Table:
         raise TextualizeError(f"{path} is empty: its first row should name the columns")
     if header[1]:
         raise TextualizeError(f"{path}:1: {header[1]}")
-    columns = _columns([c.strip() for c in header[0]], path)
+    columns = _columns([_one_line(c) for c in header[0]], path)
     rows = tuple(_csv_row(path, *record, columns) for record in records)
     notes = []
     if delimiter != usual:
@@ -192,7 +192,12 @@ def _json_row(place: str, line: str) -> Row:
 
 
 def _values(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {k.strip(): v.strip() if isinstance(v, str) else v for k, v in value.items()}
+    return {_one_line(k): v.strip() if isinstance(v, str) else v for k, v in value.items()}
+
+
+def _one_line(name: str) -> str:
+    """Return a column's name as a mapping can spell it: headers may hold line breaks."""
+    return " ".join(name.split())
 
 
 def _read_parquet(path: Path) -> Table:
@@ -223,7 +228,7 @@ def arrow_table(path: Path, schema: Any, values: Sequence[Mapping[str, Any]]) ->
         names = class_names(features)
     except (KeyError, ValueError, TypeError):
         pass  # a Parquet file that `datasets` did not write
-    return Table(path, tuple(schema.names), rows, names=names)
+    return Table(path, tuple(_one_line(n) for n in schema.names), rows, names=names)
 
 
 def class_names(features: Any) -> dict[str, list[str]]:

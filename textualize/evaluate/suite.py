@@ -22,7 +22,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textualize import assets
-from textualize.datasets.folds import Fold, grouped_folds, published_fold
+from textualize.datasets.folds import Fold, made_folds
+from textualize.datasets.published import PUBLISHED
 from textualize.errors import TextualizeError
 from textualize.evaluate.report import Report, Trained, build_report, read_run, write_report
 from textualize.finetune.recipe import load_recipe
@@ -50,8 +51,9 @@ class Suite(BaseModel):
     """recipes by name or file"""
     overrides: dict[str, dict[str, Any]] = {}
     """recipe name -> key -> value, on top of the recipe"""
-    folds: int | None = Field(4, ge=2)
-    """grouped folds; null takes the corpus' own splits"""
+    folds: int | str | None = 4
+    """a number or "grouped", "loso", "published", a .json file of folds; null: the corpus' own
+    splits; see `made_folds`"""
     only_folds: list[int] | None = None
     """run just these (1-based) folds"""
     test: str = "test"
@@ -114,7 +116,10 @@ def run_suite(
         raise TextualizeError(f"corpus {corpus.folder} has no labelled record")
     labels = corpus.labels or labels_of(r.clip.label for r in records)
     by_id = {r.clip.id: r for r in records}
-    folds = suite_folds(suite, records)
+    folds = suite_folds(suite, records, corpus.folder / PUBLISHED)
+    for fold in folds:
+        for leak in fold.leaks:
+            say(f"fold {fold.name}: {leak}")
     predictions: dict[str, list[Prediction]] = {}
     trained: dict[str, Trained] = {}
     fresh = reused = 0
@@ -138,6 +143,7 @@ def run_suite(
                 where,
                 labels=labels,
                 test=fold.test,
+                leaks=fold.leaks,
             )
             answers, speed, first = _answers(run, [by_id[i] for i in fold.test])
             predictions.setdefault(Path(name).stem, []).extend(answers)
@@ -158,7 +164,9 @@ def run_suite(
         draws=suite.draws,
         seed=suite.seed,
     )
-    report = replace(report, warnings=(*report.warnings, *_reopened(runs / "openings.jsonl")))
+    told = [f"fold {fold.name}: {leak}" for fold in folds for leak in fold.leaks]
+    told += _reopened(runs / "openings.jsonl")
+    report = replace(report, warnings=(*report.warnings, *told))
     page = write_report(report, out, tested, prompts, predictions)
     return Evaluated(report, page.parent, fresh, reused)
 
@@ -168,12 +176,13 @@ def overrides_of(suite: Suite, name: str) -> list[str]:
     return [f"{k}={json.dumps(v)}" for k, v in suite.overrides.get(name, {}).items()]
 
 
-def suite_folds(suite: Suite, records: Sequence[Record]) -> list[Fold]:
-    """Return the folds a suite runs on these records."""
+def suite_folds(
+    suite: Suite, records: Sequence[Record], published: Path | None = None
+) -> list[Fold]:
+    """Return the folds a suite runs on these records; `published` see `made_folds`."""
     clips = [r.clip for r in records]
-    if suite.folds is None:
-        return [published_fold(clips, suite.test, suite.seed)]
-    folds = grouped_folds(clips, suite.folds, suite.seed)
+    wanted = "published" if suite.folds is None else suite.folds
+    folds = made_folds(clips, wanted, test=suite.test, seed=suite.seed, published=published)
     if suite.only_folds is None:
         return folds
     wrong = [i for i in suite.only_folds if not 1 <= i <= len(folds)]
@@ -262,6 +271,7 @@ def evaluate(
         raise TextualizeError("none of the records has a label to compare with")
     predictions: dict[str, list[Prediction]] = {}
     trained: dict[str, Trained] = {}
+    leaked: list[str] = []
     known: LabelSet | None = labels
     for path in (Path(r) for r in runs):
         run = RunFolder(path)
@@ -272,6 +282,7 @@ def evaluate(
         known = known or run.labels
         method = load(path)
         begun = time.perf_counter()
+        leaked += [f"{name}: {leak}" for leak in run.leaks]
         predictions[name] = method.predict(tested)
         trained[name] = read_run(
             path, round(len(tested) / max(time.perf_counter() - begun, 1e-9), 1)
@@ -289,6 +300,7 @@ def evaluate(
         statistic=statistic,
         intersect=intersect,
     )
+    report = replace(report, warnings=(*report.warnings, *leaked))
     page = write_report(report, Path(out), tested, prompts, predictions)
     return Evaluated(report, page.parent, 0, len(trained))
 
@@ -330,6 +342,8 @@ def _refuse_seen(run: RunFolder, records: Sequence[Record]) -> None:
     splits = json.loads((run.path / "splits.json").read_text("utf-8")) if run.complete else {}
     for part in ("train", "validation"):
         seen = set(splits.get(part, ())) & {r.clip.id for r in records}
+        if splits.get("leaks"):  # a published fold, repeated as it is: its own test part may leak
+            seen -= set(splits["test"])
         if seen:
             raise TextualizeError(
                 f"{run.path} used {len(seen)} of these clips for {part}: evaluate clips it has "

@@ -63,6 +63,13 @@ class Reader:
     def words(self, utterances: tuple[Utterance, ...]) -> None:
         """Take what is said in the clip."""
 
+    def lost(self, kind: Reads, error: TextualizeError) -> None:
+        """Take note that a stream could not be decoded (to its end).
+
+        Ends the reading unless a sensor that reads several kinds can do without this one.
+        """
+        raise error
+
     def finish(self) -> Reading:
         """Return what was in the clip."""
         raise TextualizeError(f"{type(self).__name__} does not say what it read")
@@ -306,4 +313,4 @@ def _show(kind: Reads, shown: Sequence[_Shown], media: Media, step: Any) -> None
                 return
     except TextualizeError as error:  # the stream itself
         for one in wanted:
-            one.error = one.error or error
+            one.attempt(lambda reader, error=error: reader.lost(kind, error))

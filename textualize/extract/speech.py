@@ -18,6 +18,7 @@ import numpy as np
 
 from textualize.errors import missing_package
 from textualize.extract import voice_activity
+from textualize.extract.imports import rttm
 from textualize.extract.sensor import Imported, Reader, Reading, Reads
 from textualize.extract.sound import SAMPLE_RATE, Stretch
 from textualize.extract.transcripts import Transcript, read_transcript
@@ -36,9 +37,10 @@ TARGET_DBFS = -23.0  # level of speech the gain is set to before recognition
 class Sidecar:
     """The transcript a corpus already brings: `clip.transcript`, else a file beside the video.
 
-    `clip.sidecars["transcript"]` names an SRT, VTT, Whisper JSON or text file. Confidence stays
-    None unless the file gives one: nobody measured it. The status says how a file in an odd
-    encoding was read.
+    `clip.sidecars["transcript"]` names an SRT, VTT, Whisper JSON or text file,
+    `clip.sidecars["speakers"]` an RTTM file that says who speaks when. Confidence stays None
+    unless the file gives one: nobody measured it. The status says how a file in an odd encoding
+    was read.
     """
 
     name = "sidecar"
@@ -67,7 +69,13 @@ class Sidecar:
         if not given.utterances:
             return Reading(Status("absent", self.name, "the transcript has no words in this span"))
         utterances = tuple(replace(u, source=self.name) for u in given.utterances)
-        return Reading(Status("observed", self.name, given.note), utterances=utterances)
+        note = given.note
+        if rttm.KEY in clip.sidecars:
+            turns = rttm.read_turns(clip.sidecars[rttm.KEY], clip.id)
+            utterances, unknown = rttm.with_speakers(utterances, turns)
+            alone = f"{unknown} of {len(utterances)} utterances overlap no turn" if unknown else ""
+            note = "; ".join(n for n in (note, alone) if n)
+        return Reading(Status("observed", self.name, note), utterances=utterances)
 
 
 class PocketSphinx:

@@ -72,6 +72,8 @@ class Prompted(Recipe):
     """T transcript, V face, A prosody"""
     turns: int = Field(0, ge=0)
     """previous dialogue turns given to the template as context"""
+    wording: Literal["terse", "sentences"] = "terse"
+    """the register face and voice are worded in: a list, or sentences"""
 
 
 class FloorRecipe(Prompted):

@@ -143,6 +143,11 @@ class RunFolder:
         return list(read_json(self.path / "splits.json", "splits")["test"])
 
     @property
+    def leaks(self) -> list[str]:
+        """What the parts of its fold are known to share; empty for an honest fold."""
+        return list(read_json(self.path / "splits.json", "splits").get("leaks", ()))
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Versions, minutes, summary and notes of the finished training."""
         return read_json(self.path / "environment.json", "environment of the run")
@@ -188,6 +193,7 @@ class RunFolder:
         recipe = self.recipe_values
         splits = read_json(self.path / "splits.json", "splits")
         rows = "\n".join(f"| {k} | {v} |" for k, v in environment["summary"].items())
+        read = "they leak, see below" if splits.get("leaks") else "not read"
         notes = "\n".join(f"- {n}" for n in environment["notes"]) or "- none"
         return (
             f"# {recipe['method']}\n\n"
@@ -198,11 +204,11 @@ class RunFolder:
             f"| | |\n|---|---|\n{rows}\n"
             f"| train clips | {len(splits['train'])} |\n"
             f"| validation clips | {len(splits['validation'])} |\n"
-            f"| test clips (not read) | {len(splits['test'])} |\n"
+            f"| test clips ({read}) | {len(splits['test'])} |\n"
             f"| split digest | {splits['digest'][:16]} |\n"
             f"| selected by | validation {recipe['select']} |\n"
             f"| seed | {recipe['seed']} |\n"
             f"| minutes | {environment['minutes']} |\n\n"
-            f"Substitutions and truncations:\n\n{notes}\n\n"
+            f"Leaks, substitutions and truncations:\n\n{notes}\n\n"
             f"## Recipe\n\n```yaml\n{yaml.safe_dump(recipe, sort_keys=False)}```\n"
         )

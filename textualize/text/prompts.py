@@ -33,7 +33,9 @@ class PromptReader:
     @classmethod
     def of(cls, recipe: Prompted, options: tuple[str, ...] = ()) -> PromptReader:
         """Return the reader a recipe asks for, with the shipped or the user's own template."""
-        loaded = load_template(recipe.template, recipe.modalities, turns=recipe.turns)
+        loaded = load_template(
+            recipe.template, recipe.modalities, turns=recipe.turns, register=recipe.wording
+        )
         return cls(loaded, options)
 
     @classmethod

@@ -119,7 +119,9 @@ class FexTable:
             )
         seen = int(np.isfinite(next(iter(kept.values())).values).any(axis=1).sum())
         total = len(next(iter(kept.values())).values)
-        left = sum(name.startswith(("mesh_", "x_", "y_", "z_", "Identity_")) for name in table.header)
+        left = sum(
+            name.startswith(("mesh_", "x_", "y_", "z_", "Identity_")) for name in table.header
+        )
         notes += [f"{left} columns of mesh, landmarks or embedding not read"] if left else []
         state = f"face in {seen} of {total} frames"
         if not seen:
@@ -196,7 +198,9 @@ class FexTable:
 
     def _face(self, table: Table, *, v2: bool) -> Float64:
         """Return the face's columns, (rows, D); heads of version 1 come in no known unit: NaN."""
-        held = dict(zip(("score", "x_px", "y_px", "w_px", "h_px"), ("FaceScore", *_BOX), strict=True))
+        held = dict(
+            zip(("score", "x_px", "y_px", "w_px", "h_px"), ("FaceScore", *_BOX), strict=True)
+        )
         values = np.full((len(table), len(FACE_COLUMNS)), np.nan)
         for i, column in enumerate(FACE_COLUMNS):
             if column in held:
@@ -204,7 +208,9 @@ class FexTable:
             elif column in _HEAD and v2:
                 name, sign = _HEAD[column]
                 sign *= self._pitch if name == "Pitch" else 1.0
-                values[:, i] = np.degrees(sign * table.numbers.get(name, np.full(len(table), np.nan)))
+                values[:, i] = np.degrees(
+                    sign * table.numbers.get(name, np.full(len(table), np.nan))
+                )
         return values
 
 
@@ -261,5 +267,3 @@ def _native(media: Media) -> float:
     with av.open(str(media.path)) as container:
         stream = next(iter(container.streams.video), None)
         return float(stream.average_rate or 0) if stream is not None else 0.0
-
-

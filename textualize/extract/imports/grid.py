@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def regular(times: Float64, fallback_hz: float, what: str) -> tuple[float, Rows]
     return float(at[-1] / (times[-1] - times[0])), order
 
 
-def gathered(values: NDArray[np.floating], order: Rows) -> NDArray[np.float32]:
+def gathered(values: NDArray[np.floating[Any]], order: Rows) -> NDArray[np.float32]:
     """Return the rows (N, D) in the order of a grid, (T, D), NaN where one is missing."""
     held = values[order].astype(np.float32)
     held[order < 0] = np.nan

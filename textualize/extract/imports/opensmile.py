@@ -34,14 +34,16 @@ LAYOUT = Layout(
 # a descriptor; loudness, flux and MFCC have none of their own.
 _UNITS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"F0semitone"), "st"),
-    (re.compile(r"F\d(?:frequency|bandwidth)|F0final__Hz|F0_"), "hz"),
+    (re.compile(r"F\d(?:frequency|bandwidth)|^F0final__Hz|^F0_"), "hz"),
     (re.compile(r"F\damplitude|logRelF0|HNR|shimmer\w*dB|alphaRatio|hammarberg|_dBp?$"), "db"),
     (re.compile(r"slopeU?V?\d"), "db_per_hz"),
     (re.compile(r"jitter|shimmer"), "ratio"),
     (re.compile(r"PerSec$"), "per_s"),
     (re.compile(r"SegmentLength(?:Sec)?$"), "s"),
 )
-_FUNCTIONAL = re.compile(r"_(?:amean|stddev\w*|percentile[\d.]+|pctlrange\S+|(?:mean|stddev)\w+Slope)$")
+_FUNCTIONAL = re.compile(
+    r"_(?:amean|stddev\w*|percentile[\d.]+|pctlrange\S+|(?:mean|stddev)\w+Slope)$"
+)
 _GEMAPS = re.compile(r"(?i)loudness_sma3|F0semitoneFrom27\.5Hz")
 _CLOCK = re.compile(r"(?:(\d+) days? ?)?(?:\+?(\d+):(\d\d):)?(\d+(?:\.\d+)?)")
 
@@ -80,7 +82,9 @@ class OpenSmileTable:
         rows = table.checked(_rows(table, key))
         names = [n for n in table.numbers if n not in TIMES]
         if not names:
-            raise TextualizeError(f"{path}:1: no feature beside name and time; give openSMILE's CSV")
+            raise TextualizeError(
+                f"{path}:1: no feature beside name and time; give openSMILE's CSV"
+            )
         values = np.stack([table.numbers[n][rows] for n in names], axis=1)
         units = tuple(f"{n}_{unit_of(n)}" for n in names)
         begins, ends = _times(table, rows)
@@ -155,7 +159,9 @@ def _times(table: Table, rows: Rows) -> tuple[Float64 | None, Float64 | None]:
         if cells is None or not any(cells) or "NaT" in cells:
             found.append(None)
             continue
-        found.append(np.array([seconds(c, table, int(r)) for c, r in zip(cells, rows, strict=True)]))
+        found.append(
+            np.array([seconds(c, table, int(r)) for c, r in zip(cells, rows, strict=True)])
+        )
     return found[0], found[1]
 
 

@@ -1,0 +1,196 @@
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from textualize.describe import describe
+from textualize.errors import TextualizeError
+from textualize.types import Clip, Prediction, Record, Span, Status, Track, Utterance, Word
+from textualize.windows import (
+    RICHET2024,
+    Window,
+    aggregate,
+    clip_of,
+    cut,
+    extent,
+    windowed,
+    windows,
+)
+
+SPANS = st.tuples(st.floats(0, 1e4), st.floats(0.01, 300)).map(lambda x: Span(x[0], x[0] + x[1]))
+WINDOWS = st.tuples(st.floats(0.5, 60), st.floats(0.2, 1)).map(
+    lambda x: Window(x[0], x[0] * x[1])
+)
+
+
+@given(SPANS, WINDOWS)
+def test_windows_tile_the_span(span, window):
+    made = windows(span, window)
+    assert made[0].start == span.start and made[-1].end == span.end
+    for a, b in pairwise(made):
+        assert a.start < b.start <= a.end + 2e-6  # in order, without a gap
+        assert b.start - a.start <= window.hop_s + 2e-6
+    if span.duration > window.length_s + 1e-5:
+        assert all(abs(w.duration - window.length_s) < 1e-6 for w in made)
+        assert len(made) >= 2
+    else:
+        assert len(made) <= 2
+
+
+@given(SPANS, WINDOWS)
+def test_windows_overlap_exactly_where_the_hop_is_shorter(span, window):
+    made = windows(span, window)
+    assume(window.hop_s < window.length_s * 0.999)
+    assert all(bool(a & b) for a, b in pairwise(made))
+
+
+def test_whole_numbers_of_windows_have_no_extra_one():
+    assert len(windows(Span(0.0, 3.0), Window(0.1, 0.1))) == 30  # 0.1 is no binary fraction
+    assert windows(Span(1.0, 9.0)) == [Span(1.0, 9.0)]
+
+
+@pytest.mark.parametrize("length, hop", [(0, 0), (1, 0), (1, 1.1), (math.nan, 1), (math.inf, 1)])
+def test_windows_with_gaps_or_without_length_are_refused(length, hop):
+    with pytest.raises(TextualizeError, match="0 < hop_s <= length_s"):
+        Window(length, hop)
+
+
+def test_a_span_without_an_end_is_refused():
+    with pytest.raises(TextualizeError, match="span with an end"):
+        windows(Span(0.0, math.inf), Window(1, 1))
+
+
+def record(seconds=6.0, rate=10.0, start=0.0):
+    rows = round(seconds * rate)
+    aus = np.arange(rows, dtype=np.float32)[:, None]
+    words = tuple(Word(Span(start + i, start + i + 0.9), f"w{i}") for i in range(int(seconds)))
+    said = Utterance(Span(start, start + seconds), " ".join(w.text for w in words), words)
+    return Record(
+        Clip("talk", None, subject="ann", label="joy"),
+        {
+            "aus": Track(aus, rate, start, ("AU12",), "probability", "made"),
+            "mean": Track(np.ones((1, 1), np.float32), 1 / seconds, start, ("x",), "named", "made"),
+        },
+        (said,),
+        {"face": Status("observed", "made"), "speech": Status("observed", "made")},
+    )
+
+
+@given(st.integers(2, 40), st.sampled_from([7.3, 10.0, 12.5, 25.0]), st.floats(0, 100),
+       st.sampled_from([0.4, 1.0, 2.5]))  # fmt: skip
+def test_windows_side_by_side_share_no_row_and_no_word(seconds, rate, start, length):
+    whole = record(float(seconds), rate, start)
+    spans = windows(extent(whole), Window(length, length))[:-1]  # the last one is moved back
+    parts = [cut(whole, span) for span in spans]
+    rows = np.concatenate([p.tracks["aus"].values for p in parts] or [np.zeros((0, 1))])
+    assert np.array_equal(rows, whole.tracks["aus"].values[: len(rows)])
+    heard = [w.text for p in parts for u in p.utterances for w in u.words]
+    assert heard == [f"w{i}" for i in range(len(heard))]
+    for part, span in zip(parts, spans, strict=True):
+        times = part.tracks["aus"].times
+        assert (times >= span.start - 1e-6).all() and (times < span.end + 1e-6).all()
+        offset = (times - whole.tracks["aus"].start) * rate
+        assert np.allclose(part.tracks["aus"].values[:, 0], offset, atol=1e-3)
+
+
+def test_a_row_longer_than_the_window_is_in_every_window():
+    for part in windowed(record(), Window(2, 2)):
+        assert part.tracks["mean"].values.tolist() == [[1.0]]
+
+
+def test_windowed_records_keep_what_folds_and_training_need():
+    parts = windowed(record(), Window(2.0, 1.0))
+    assert [p.clip.id for p in parts] == [f"talk#{i:03d}" for i in range(5)]
+    assert {(p.clip.label, p.clip.subject, p.clip.fold_group) for p in parts} == {
+        ("joy", "ann", "ann")
+    }
+    assert [p.clip.span for p in parts] == [Span(i, i + 2.0) for i in range(5)]
+    assert parts[1].transcript == "w1 w2"
+    nobody = Record(Clip("x", None, Span(0, 4)))
+    assert {p.clip.fold_group for p in windowed(nobody, Window(2, 2))} == {"x"}
+    whole = record()
+    assert windowed(whole, None) == [whole]
+
+
+def test_where_a_track_does_not_reach_nothing_was_seen():
+    part = cut(record(3.0), Span(5.0, 7.0))
+    assert np.isnan(part.tracks["aus"].values).all()
+    cues = describe(part, ("face", "speech"))
+    assert [c.state for c in cues] == ["absent", "absent"]
+
+
+def test_the_extent_is_the_span_or_what_was_measured():
+    assert extent(record(6.0, start=2.0)) == Span(2.0, 8.0)
+    assert extent(Record(Clip("a", None, Span(1, 3)))) == Span(1, 3)
+    text = Record(Clip("a", None, Span(1, math.inf)), {}, (Utterance(Span(1, 5), "x"),))
+    assert extent(text) == Span(1, 5)
+    with pytest.raises(TextualizeError, match="has no length"):
+        extent(Record(Clip("a", None), {}, (Utterance(Span(0, 0), "x"),)))
+
+
+PROBABILITIES = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(
+    lambda x: {k: v / sum(x) for k, v in zip("abc", x, strict=True)}
+)
+
+
+@given(st.lists(PROBABILITIES, min_size=1, max_size=8), st.randoms())
+def test_a_clips_answer_is_the_mean_in_any_order(scores, random):
+    made = [
+        Prediction(f"talk#{i:03d}", "m", max(s, key=s.get), s) for i, s in enumerate(scores)
+    ]
+    one = aggregate(made)
+    random.shuffle(made)
+    two = aggregate(made)
+    assert one.clip_id == "talk" and one.method == "m"
+    for label in "abc":
+        mean = sum(s[label] for s in scores) / len(scores)
+        assert one.scores[label] == pytest.approx(mean) == pytest.approx(two.scores[label])
+    assert sum(one.scores.values()) == pytest.approx(1)
+    assert one.scores[one.label] == max(one.scores.values())
+
+
+def test_unread_windows_are_counted_and_none_read_is_no_answer():
+    read = Prediction("t#000", "m", "a", {"a": 0.8, "b": 0.2})
+    unread = Prediction("t#001", "m", None, {}, "eh?")
+    found = aggregate([read, unread])
+    assert found.label == "a" and found.text == "1 of 2 windows could not be read"
+    assert aggregate([unread]).label is None and aggregate([read]).text == ""
+
+
+def test_only_one_clips_windows_are_averaged():
+    a = Prediction("t#000", "m", "a", {"a": 1.0})
+    for other in (Prediction("u#000", "m", "a", {"a": 1.0}), Prediction("t#1", "m", "a", {"a": 1})):
+        with pytest.raises(TextualizeError, match="one clip by one method"):
+            aggregate([a, other])
+    with pytest.raises(TextualizeError, match="different labels"):
+        aggregate([a, Prediction("t#001", "m", "b", {"b": 1.0})])
+    with pytest.raises(TextualizeError, match="given 0"):
+        aggregate([])
+
+
+@pytest.mark.parametrize(
+    "window, clip", [("a#001", "a"), ("a#1234", "a"), ("a#b#001", "a#b"), ("a#01", "a#01"),
+                     ("#001", "#001"), ("a#x01", "a#x01")],
+)  # fmt: skip
+def test_the_clip_of_a_window(window, clip):
+    assert clip_of(window) == clip
+
+
+@given(st.integers(0, 200))
+def test_the_published_windows_differ_in_training_and_test(count):
+    train, test = RICHET2024.rows(count, "train"), RICHET2024.rows(count, "test")
+    assert [i for a, b in train for i in range(a, b)] == list(range(count))
+    assert all(b - a == 10 for a, b in train[:-1])
+    assert len(test) == count and all(a <= i < b <= a + 21 for i, (a, b) in enumerate(test))
+    assert all(b - a == 21 for a, b in test[10 : count - 10])
+
+
+def test_the_published_windows_as_times():
+    track = record(2.5, 10.0, 1.0).tracks["aus"]
+    spans = RICHET2024.spans(track, "train")
+    assert [(round(s.start, 6), round(s.end, 6)) for s in spans] == [(1, 2), (2, 3), (3, 3.5)]
+    parts = [cut(record(2.5, 10.0, 1.0), s).tracks["aus"].values for s in spans]
+    assert [len(p) for p in parts] == [10, 10, 5]
