@@ -1,4 +1,6 @@
+import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -6,11 +8,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from textualize.baselines.floor import BagOfWords
 from textualize.describe import describe
 from textualize.errors import TextualizeError
+from textualize.finetune.recipe import FloorRecipe, parse
+from textualize.finetune.train import train as finetune_train
+from textualize.methods import load
 from textualize.types import Clip, Prediction, Record, Span, Status, Track, Utterance, Word
 from textualize.windows import (
     RICHET2024,
+    ByWindow,
     Window,
     aggregate,
     clip_of,
@@ -21,9 +28,7 @@ from textualize.windows import (
 )
 
 SPANS = st.tuples(st.floats(0, 1e4), st.floats(0.01, 300)).map(lambda x: Span(x[0], x[0] + x[1]))
-WINDOWS = st.tuples(st.floats(0.5, 60), st.floats(0.2, 1)).map(
-    lambda x: Window(x[0], x[0] * x[1])
-)
+WINDOWS = st.tuples(st.floats(0.5, 60), st.floats(0.2, 1)).map(lambda x: Window(x[0], x[0] * x[1]))
 
 
 @given(SPANS, WINDOWS)
@@ -127,8 +132,8 @@ def test_the_extent_is_the_span_or_what_was_measured():
     assert extent(Record(Clip("a", None, Span(1, 3)))) == Span(1, 3)
     text = Record(Clip("a", None, Span(1, math.inf)), {}, (Utterance(Span(1, 5), "x"),))
     assert extent(text) == Span(1, 5)
-    with pytest.raises(TextualizeError, match="has no length"):
-        extent(Record(Clip("a", None), {}, (Utterance(Span(0, 0), "x"),)))
+    timeless = Record(Clip("a", None), {}, (Utterance(Span(0, 0), "x"),))
+    assert not extent(timeless) and windowed(timeless, Window(1, 1)) == [timeless]
 
 
 PROBABILITIES = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(
@@ -138,9 +143,7 @@ PROBABILITIES = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(
 
 @given(st.lists(PROBABILITIES, min_size=1, max_size=8), st.randoms())
 def test_a_clips_answer_is_the_mean_in_any_order(scores, random):
-    made = [
-        Prediction(f"talk#{i:03d}", "m", max(s, key=s.get), s) for i, s in enumerate(scores)
-    ]
+    made = [Prediction(f"talk#{i:03d}", "m", max(s, key=s.get), s) for i, s in enumerate(scores)]
     one = aggregate(made)
     random.shuffle(made)
     two = aggregate(made)
@@ -194,3 +197,66 @@ def test_the_published_windows_as_times():
     assert [(round(s.start, 6), round(s.end, 6)) for s in spans] == [(1, 2), (2, 3), (3, 3.5)]
     parts = [cut(record(2.5, 10.0, 1.0), s).tracks["aus"].values for s in spans]
     assert [len(p) for p in parts] == [10, 10, 5]
+
+
+def talks(n, seconds=6):
+    """Clips whose words say the label; every third is too short for two windows."""
+    made = []
+    for i in range(n):
+        label, length = ("joy", "anger")[i % 2], seconds if i % 3 else 1
+        said = [("laugh", "shout")[i % 2] if k % 2 else f"x{i}" for k in range(length)]
+        words = tuple(Word(Span(k, k + 0.9), w) for k, w in enumerate(said))
+        time = Span(0.0, float(length))
+        speech = Utterance(time, " ".join(said), words)
+        made.append(
+            Record(Clip(f"c{i}", None, time, group=f"g{i}", label=label), {}, (speech,),
+                   {"speech": Status("observed", "made")})
+        )  # fmt: skip
+    return made
+
+
+def test_a_method_is_trained_and_asked_on_the_same_windows(tmp_path, monkeypatch):
+    asked = []
+    original = BagOfWords.predict
+
+    def predict(self, records):
+        asked.append(records)
+        return original(self, records)
+
+    monkeypatch.setattr(BagOfWords, "predict", predict)
+    train, held = talks(12), talks(6)[3:]
+    recipe = FloorRecipe(
+        method="bag-of-words", modalities="T", window={"length_s": 2.0, "hop_s": 1.0}
+    )
+    run = finetune_train(recipe, train, [replace(r, clip=replace(r.clip, id=r.clip.id + "v"))
+                                         for r in held], tmp_path / "run")  # fmt: skip
+    asked.clear()
+    method = load(run.path)
+    answers = method.predict(held)
+    assert [a.clip_id for a in answers] == [r.clip.id for r in held]
+    assert [a.label for a in answers] == [r.clip.label for r in held]
+    pieces = [p for r in held for p in windowed(r, Window(2.0, 1.0))]
+    assert [r.clip.id for r in asked[0]] == [p.clip.id for p in pieces]
+    by_hand = aggregate(original(method.method, pieces[1:6]))
+    assert by_hand.scores == pytest.approx(answers[1].scores)
+    assert json.loads((run.path / "splits.json").read_text())["train"] == [
+        r.clip.id for r in train
+    ]  # clips, not windows: folds are of clips
+    one_by_one = [method.predict([r])[0] for r in held]
+    assert one_by_one == answers and method.predict([]) == []
+
+
+def test_without_a_window_a_run_reads_whole_clips(tmp_path):
+    recipe = FloorRecipe(method="majority")
+    run = finetune_train(recipe, talks(4), talks(8)[4:], tmp_path / "run")
+    assert not isinstance(load(run.path), ByWindow)
+
+
+def test_a_recipes_window_is_checked():
+    for window, said in (
+        ({"length_s": 1, "hop_s": 2}, "0 < hop_s <= length_s"),
+        ({"length_s": 1}, "recipe: window.hop_s"),
+        ({"length_s": 1, "hop_s": 1, "hop": 1}, r"unknown key 'window.hop' \(did you mean hop_s"),
+    ):
+        with pytest.raises(TextualizeError, match=said):
+            parse({"method": "majority", "window": window}, "recipe")

@@ -65,7 +65,12 @@ OF_SENSORS: Mapping[str, tuple[str, ...]] = {
     "audio-model": ("av", "transformers", "torch"),
     "text-model": ("transformers", "torch"),
     "mel": ("av", "librosa"),
-}
+    **dict.fromkeys(
+        ("fex", "rttm", "elan", "elan-ratings", "hume", "hume-transcript", "opensmile",
+         "features-visual", "features-audio", "features-text"),
+        (),
+    ),
+}  # fmt: skip
 ANY_MODEL = ("affect-model", "vision-model", "audio-model", "text-model")
 _OF_EXTRA = {None: (), "finetune": ("torch", "transformers", "peft", "accelerate")}
 # FFmpeg's name of a device -> the file its driver makes

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, cast
 
 from textualize.errors import TextualizeError, missing_package, unknown
 from textualize.types import Prediction, Record
+from textualize.windows import ByWindow, window_of_run
 
 
 class Method(Protocol):
@@ -103,11 +104,16 @@ def resolve(target: str, name: str) -> object:
 
 
 def load(run: str | Path) -> Method:
-    """Return the trained method of a run folder, ready to predict."""
+    """Return the trained method of a run folder, ready to predict.
+
+    A method that was trained on windows reads a clip in the same windows.
+    """
     folder = Path(run)
     described = folder / "labels.json"
     if not described.is_file():
         raise TextualizeError(f"{folder} is not a run folder: it has no labels.json")
     name = str(json.loads(described.read_text("utf-8"))["method"])
     loader = resolve(entry(name).load, name)
-    return cast(Method, loader.load(folder))  # type: ignore[attr-defined]
+    method = cast(Method, loader.load(folder))  # type: ignore[attr-defined]
+    window = window_of_run(folder)
+    return ByWindow(method, window) if window else method

@@ -10,9 +10,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
+import yaml
 
 from textualize.errors import TextualizeError
 from textualize.extract.transcripts import restrict
@@ -20,6 +23,15 @@ from textualize.types import Prediction, Record, Span, Track
 
 _CLOSE = 1e-6  # seconds or rows; what is nearer than this is the same moment
 _NUMBERED = re.compile(r"#\d{3,}")
+
+
+class Predicts(Protocol):
+    """What answers for windows: a trained method."""
+
+    labels: tuple[str, ...]
+
+    def predict(self, records: Sequence[Record]) -> list[Prediction]:
+        """Return one prediction per record, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +78,7 @@ def windows(span: Span, window: Window | None = None) -> list[Span]:
 def extent(record: Record) -> Span:
     """Return the clip's span; where that is open, what its tracks and utterances cover.
 
-    Raises:
-        TextualizeError: nothing in the record says where it ends.
+    The span is empty where nothing in the record has a length, as in a corpus of texts.
     """
     span = record.clip.span
     if span is not None and math.isfinite(span.end):
@@ -76,10 +87,7 @@ def extent(record: Record) -> Span:
     ends += [u.span.end for u in record.utterances]
     starts = [t.start for t in record.tracks.values()] + [u.span.start for u in record.utterances]
     start = span.start if span else min(starts, default=0.0)
-    end = max((e for e in ends if math.isfinite(e)), default=start)
-    if not end > start:
-        raise TextualizeError(f"clip '{record.clip.id}' has no length: it cannot be windowed")
-    return Span(start, end)
+    return Span(start, max([e for e in ends if math.isfinite(e)], default=start))
 
 
 def cut(record: Record, span: Span, clip_id: str | None = None) -> Record:
@@ -118,14 +126,15 @@ def _rows(track: Track, span: Span) -> Track:
 
 
 def windowed(record: Record, window: Window | None) -> list[Record]:
-    """Return the record's windows in time order; without a `window`, the record itself.
+    """Return the record's windows in time order.
 
-    Raises TextualizeError where a window is asked for and the record has no length.
+    Without a `window`, or without any length, that is the record itself.
     """
-    if window is None:
+    span = extent(record)
+    if window is None or not span:
         return [record]
-    spans = windows(extent(record), window)
-    return [cut(record, span, f"{record.clip.id}#{i:03d}") for i, span in enumerate(spans)]
+    spans = windows(span, window)
+    return [cut(record, one, f"{record.clip.id}#{i:03d}") for i, one in enumerate(spans)]
 
 
 def aggregate(predictions: Sequence[Prediction]) -> Prediction:
@@ -169,6 +178,32 @@ def clip_of(window_id: str) -> str:
     """
     clip, mark, number = window_id.rpartition("#")
     return clip if clip and _NUMBERED.fullmatch(mark + number) else window_id
+
+
+class ByWindow:
+    """A method that reads a clip in windows and answers with the mean of their probabilities."""
+
+    def __init__(self, method: Predicts, window: Window) -> None:
+        """Take what answers for one window."""
+        self.method, self.window = method, window
+        self.labels = method.labels
+
+    def predict(self, records: Sequence[Record]) -> list[Prediction]:
+        """Return one prediction per record, in the same order."""
+        pieces = [windowed(record, self.window) for record in records]
+        answers = iter(self.method.predict([piece for clip in pieces for piece in clip]))
+        return [
+            replace(aggregate(list(islice(answers, len(clip)))), clip_id=record.clip.id)
+            for record, clip in zip(records, pieces, strict=True)
+        ]
+
+
+def window_of_run(run: Path) -> Window | None:
+    """Return the window a run folder's method was trained with; None for whole clips."""
+    recipe = run / "recipe.yaml"
+    values = yaml.safe_load(recipe.read_text("utf-8")) if recipe.is_file() else {}
+    window = values.get("window")
+    return Window(**window) if window else None
 
 
 @dataclass(frozen=True, slots=True)

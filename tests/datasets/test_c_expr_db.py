@@ -4,6 +4,8 @@ import itertools
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from textualize.datasets import c_expr_db, load_dataset
 from textualize.errors import TextualizeError
@@ -158,15 +160,24 @@ def test_rows_that_cannot_be_used_are_listed_and_the_count_goes_on(tmp_path):
 
 
 def test_an_odd_header_is_read_by_place_and_said(tmp_path):
-    header = ["from", "to", *(f"class {n}" for n in range(8))]
+    header = ["start time", *HEADER[1:4], "c3", *HEADER[5:]]
     listing = load_dataset("c-expr-db", write(tmp_path, header=header))
-    assert len(listing.clips) == 125
-    assert sum("by their place" in note for note in listing.notes) == 56
-    other = tmp_path / "other"
-    (other / "annotation").mkdir(parents=True)
-    (other / "annotation/01.csv").write_text("begin;end;label\n")
-    with pytest.raises(TextualizeError, match="header should name begin, end and 8 classes"):
-        load_dataset("c-expr-db", other)
+    assert tuple(Counter(c.label for c in listing.clips)[x] for x in CLASSES) == COUNTS
+    assert any("56 annotation files have no column begin, sadly surp" in n for n in listing.notes)
+
+
+@pytest.mark.parametrize(
+    "header", [["begin", "end", "label"], ["start time", "end", *HEADER[:1:-1]], []]
+)
+def test_a_header_that_cannot_be_read_by_place_is_one_line(tmp_path, header):
+    with pytest.raises(TextualizeError, match="01.csv: the header should name begin, end and 8"):
+        load_dataset("c-expr-db", write(tmp_path, header=header))
+
+
+def test_classes_in_another_order_go_by_their_name(tmp_path):
+    header = [HEADER[1], HEADER[0], *HEADER[2:]]
+    listing = load_dataset("c-expr-db", write(tmp_path, header=header))
+    assert len(listing.failures) == 125 and "before it begins" in listing.failures[0].error
 
 
 def test_media_are_found_trimmed_or_untrimmed_with_spans(tmp_path):
@@ -207,3 +218,18 @@ def test_without_annotation_or_folds_it_is_one_line(tmp_path):
         load_dataset("c-expr-db", tmp_path)
     with pytest.raises(TextualizeError, match="no folds/split-0"):
         c_expr_db.published_lists(tmp_path)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=120), st.binary(max_size=120))
+def test_reading_is_total(tmp_path, rows, lines):
+    for folder in ("annotation", "folds/split-0"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    top = ",".join(HEADER) + "\n" + line("00:00:01.0", "00:00:02.0", "sadly angry") + "\n"
+    (tmp_path / "annotation/01.csv").write_bytes(top.encode() + rows)
+    (tmp_path / "folds/split-0/train.txt").write_bytes(b"Sadly-Angry/01_Sadly-Angry_0,6\n" + lines)
+    try:
+        listing = load_dataset("c-expr-db", tmp_path)
+        assert listing.clips[0].id == "Sadly-Angry/01_Sadly-Angry_0"
+    except TextualizeError as error:
+        assert "\n" not in str(error)

@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 
 from textualize.datasets import load_dataset, manifest
@@ -102,7 +104,27 @@ def test_without_a_mapping_an_unknown_column_says_what_to_do(tmp_path):
         manifest.load(tmp_path / "t.csv")
 
 
-def test_every_sensor_that_imports_a_file_has_its_column():
-    importing = {n for n, (_, where) in SENSORS.items() if ".imports." in where} | {"openface"}
-    assert importing <= set(SIDECARS.values())
+def test_every_file_that_a_sensor_imports_has_its_column():
+    keys = set()
+    for name, (_, where) in SENSORS.items():
+        if ".imports." in where:
+            module = importlib.import_module(where.partition(":")[0])
+            keys.add(getattr(module, "KEY", name))
+    assert len(keys) >= 6 and keys | {"openface", "transcript"} == set(SIDECARS.values())
     assert set(SIDECARS) <= set(COLUMNS)
+
+
+def test_a_real_corpus_by_mapping_alone(assets, tmp_path):
+    (tmp_path / "map.yaml").write_text(
+        'id: "dev_dia{Dialogue_ID}_utt{Utterance_ID}"\ntranscript: Utterance\nsubject: Speaker\n'
+        "label: Emotion\ngroup: Dialogue_ID\nstart: StartTime\nend: EndTime\nsplit: =dev\n"
+    )
+    path = assets / "data/meld_text/dev_sent_emo.csv"
+    listing = manifest.load(path, columns=tmp_path / "map.yaml")
+    own = [c for c in load_dataset("meld", path.parent).clips if c.split == "validation"]
+    assert len(listing.clips) == len(own) == 1109 and not listing.failures
+    labels = {c.id.removeprefix("validation_"): c.label for c in own}
+    assert all(labels[c.id.removeprefix("dev_")] == c.label for c in listing.clips)
+    assert listing.labels.name == "meld7" and len({c.group for c in listing.clips}) == 114
+    (first,) = (c for c in listing.clips if c.id == "dev_dia0_utt0")
+    assert (first.span.start, first.span.end) == pytest.approx((1257.256, 1260.049))

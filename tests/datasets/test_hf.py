@@ -151,7 +151,10 @@ def test_a_mapping_reads_other_columns(tmp_path):
         ({"train.jsonl": ""}, "has no rows"),
         ({"state.json": "{}"}, "should list its data files"),
         ({"state.json": '{"_data_files": [3]}'}, "should list its data files"),
-        ({"state.json": '{"_data_files": [{"filename": "x.arrow"}]}', "x.arrow": "no"}, "not an Ar"),
+        (
+            {"state.json": '{"_data_files": [{"filename": "x.arrow"}]}', "x.arrow": "no"},
+            "not an Ar",
+        ),
         ({"dataset_dict.json": '{"splits": 3}'}, "should list its splits"),
         ({"dataset_dict.json": '{"splits": ["train"]}'}, "not found"),
         ({"train.jsonl": '{"text": "a"}', "README.md": "---\na: [\n---\n"}, "is not YAML"),

@@ -108,7 +108,9 @@ def test_rows_that_cannot_be_used_are_listed_with_file_and_row(tmp_path):
     assert [c.id for c in listing.clips] == ["train_dia0_utt0", "train_dia0_utt3"]
     errors = [f.error for f in listing.failures]
     assert len(errors) == 4
-    assert all(f"train_sent_emo.csv: row {n}" in e for n, e in zip((3, 4, 5, 6), errors))
+    assert all(
+        f"train_sent_emo.csv: row {n}" in e for n, e in zip((3, 4, 5, 6), errors, strict=True)
+    )
     assert "given twice" in errors[0] and "bored" in errors[2] and "cut off" in errors[3]
     assert any("given 'soon'" in note for note in listing.notes)
 

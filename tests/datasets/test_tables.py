@@ -99,9 +99,7 @@ def test_parquet_rows_are_those_of_the_csv(tmp_path):
     columns = {"id": ["a", "b"], "video": ["a.mp4", "b.mp4"], "start": [None, 1.5]}
     parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text("id,video,start\na,a.mp4,\nb,b.mp4,1.5\n")
-    assert (
-        manifest.load(tmp_path / "t.parquet").clips == manifest.load(tmp_path / "t.csv").clips
-    )
+    assert manifest.load(tmp_path / "t.parquet").clips == manifest.load(tmp_path / "t.csv").clips
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(TextualizeError, match="bad.parquet is not Parquet"):
         read_table(tmp_path / "bad.parquet")
@@ -134,9 +132,10 @@ HEADERS = st.sampled_from(
 )
 LINES = st.sampled_from(
     [
-        b'{"transcript": 1e999, "label": 1}\n', b'{"video": "a", "start": true}\n', b'"\n', b",,,\n",
+        b'{"transcript": 1e999, "label": 1}\n', b'{"video": "a", "start": true}\n', b'"\n',
         b'{"video": {"a": []}, "end": NaN}\n', b"a,1,2,0.5,[\n", b"b,2,1:00,x,[1]\n", b"\r\r\n",
-        b'{"transcript": "a", "context": [{"text": 3}]}\n', b'{"id": "\\ud800", "video": "\\u0000"}\n',
+        b'{"transcript": "a", "context": [{"text": 3}]}\n', b",,,\n",
+        b'{"id": "\\ud800", "video": "\\u0000"}\n',
     ]
 )  # fmt: skip
 

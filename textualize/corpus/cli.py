@@ -140,3 +140,69 @@ def split(
     else:
         print_split(made, out)
     return 0
+
+
+@app.command(
+    "import",
+    epilog="Example: textualize corpus import openface au/ -o corpora/mine   ·   textualize corpus "
+    "import opensmile egemaps.csv -o corpora/mine --match 'take-{id}'   ·   textualize corpus "
+    "import fex faces/ -o corpora/new --option fps=25",
+)
+def import_(
+    format_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="openface, fex (py-feat), opensmile, hume, hume-transcript, transcript (SRT, VTT, "
+            "Whisper JSON, text), rttm, elan, elan-ratings, features-visual, features-audio, "
+            "features-text.",
+        ),
+    ],
+    path: Annotated[
+        Path, typer.Argument(help="Folder with one file a clip, or one file with a row a clip.")
+    ],
+    corpus: Annotated[Path, typer.Option("--corpus", "-o", help="Corpus folder to complete.")],
+    clips: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the clips come from, as for extract: media, a manifest, a root. Default: "
+            "the corpus' own; a clip per file where it has none."
+        ),
+    ] = None,
+    dataset: DatasetOption = None,
+    match: Annotated[
+        str,
+        typer.Option(
+            help="What a clip's file or row is called: '{id}.csv', 'take-{id:3:}', '{stem}', "
+            "'{subject}', '{group}'. Default: the clip's id, or its video's name."
+        ),
+    ] = "",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="key=value for the sensor, e.g. fps=25.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes; 0 reads in the command's own.")
+    ] = 0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what is in quarantine.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Bring in what was extracted elsewhere; the corpus' other modalities stay as they are."""
+    from textualize.console import progress_bar
+    from textualize.corpus.importing import import_files, pairs, print_import
+    from textualize.datasets.sources import listing_of
+
+    with progress_bar("import", quiet=as_json) as step:
+        made = import_files(
+            format_name,
+            path,
+            corpus,
+            listing=listing_of([clips], dataset) if clips else None,
+            match=match,
+            options=pairs(option or ()),
+            workers=workers,
+            retry_failed=retry_failed,
+            progress=step,
+        )
+    return print_import(made, out, err, as_json=as_json)

@@ -144,9 +144,9 @@ def overlapping(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 
 def oddities(text: str) -> list[str]:
-    """Return what is odd about a text's characters; empty for clean text.
+    r"""Return what is odd about a text's characters; empty for clean text.
 
-    >>> oddities("It\\x92s"), oddities("fine")
+    >>> oddities("It\x92s"), oddities("fine")
     (['C1 control characters (Windows-1252 read as Latin-1)'], [])
     """
     found = []

@@ -75,7 +75,7 @@ def load_challenge(root: Path) -> Listing:
     Raises:
         TextualizeError: no such video there.
     """
-    media = {name: path for name, path in _media(root).items() if name.isdigit()}
+    media = {name: path for name, path in _media(root).items() if name.isdecimal()}
     if not media:
         raise TextualizeError(f"no untrimmed C-EXPR-DB video (01.mp4, …) under {root}")
     notes = () if len(media) == VIDEOS else (f"{len(media)} of {VIDEOS} videos are there",)
@@ -123,19 +123,24 @@ class _Row:
 
 def _annotation(root: Path) -> tuple[list[_Row], list[Failure], list[str]]:
     """Return the rows of every annotation file, what could not be read, and notes."""
-    files = [p for p in sorted((root / "annotation").glob("*.csv")) if p.stem.isdigit()]
+    files = [p for p in sorted((root / "annotation").glob("*.csv")) if p.stem.isdecimal()]
     if not files:
         raise TextualizeError(f"no C-EXPR-DB annotation (annotation/01.csv, …) under {root}")
     notes = [] if len(files) == VIDEOS else [f"{len(files)} of {VIDEOS} annotation files are there"]
     rows: list[_Row] = []
     failures: list[Failure] = []
+    odd: dict[str, list[str]] = {}
     for path in files:
         text, note = read_text(path)
         notes += [note] if note else []
         count: Counter[str] = Counter()
-        lines = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True))
-        columns, odd = _columns(lines[0] if lines else [], path)
-        notes += odd
+        try:
+            lines = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True))
+        except csv.Error as error:
+            raise TextualizeError(f"{path} is no CSV file: {error}") from None
+        columns, missing = _columns(lines[0] if lines else [], path)
+        if missing:
+            odd.setdefault(", ".join(missing), []).append(path.name)
         for number, cells in enumerate(lines[1:], 2):
             if not any(cell.strip() for cell in cells):
                 continue
@@ -148,24 +153,31 @@ def _annotation(root: Path) -> tuple[list[_Row], list[Failure], list[str]]:
             video = path.stem.zfill(2)
             rows.append(_Row(clip_id(video, label, count[label]), video, label, span))
             count[label] += 1
+    notes += [
+        f"{len(paths)} annotation files have no column {names}: read by its place (e.g. {paths[0]})"
+        for names, paths in odd.items()
+    ]
     return rows, failures, notes
 
 
 def _columns(header: Sequence[str], path: Path) -> tuple[dict[str, int], list[str]]:
-    """Return where begin, end and each class are; by place, and said, where a name is odd."""
+    """Return where begin, end and each class are, and the names that were not found.
+
+    Those are taken by their place, if what was found is at its own.
+    """
     names = [re.sub(r"[^a-z]+", " ", cell.lower()).strip() for cell in header]
     wanted = ["begin", "end", *_CLASSES]
     found = {w: i for i, n in enumerate(names) for w in wanted if w in (n, n.split(" ")[0])}
-    if len(found) == len(wanted):
-        return found, []
-    if len([n for n in names if n]) < len(wanted):
+    places = {w: i for i, w in enumerate(wanted)}
+    missing = [w for w in wanted if w not in found]
+    if missing and (
+        len([n for n in names if n]) < len(wanted) or any(places[w] != i for w, i in found.items())
+    ):
         raise TextualizeError(
-            f"{path}: the header should name begin, end and {len(_CLASSES)} classes; "
-            f"given {', '.join(header) or 'nothing'}"
+            f"{path}: the header should name begin, end and {len(_CLASSES)} classes; not there: "
+            f"{', '.join(missing)}"
         )
-    missing = ", ".join(w for w in wanted if w not in found)
-    note = f"{path.name}: no column named {missing}: the columns are read by their place"
-    return {w: i for i, w in enumerate(wanted)}, [note]
+    return (places if missing else found), missing
 
 
 def _parsed(cells: Sequence[str], columns: dict[str, int]) -> tuple[str, Span]:
@@ -252,8 +264,8 @@ def _published_id(name: str) -> str:
 
 
 def _label(code: str) -> str:
-    coding = CODINGS["c-expr-db" if code.isdigit() else "c-expr-db-names"]
-    return coding.label(code if code.isdigit() else code.title().replace(" ", "-"))
+    coding = CODINGS["c-expr-db" if code.isdecimal() else "c-expr-db-names"]
+    return coding.label(code if code.isdecimal() else code.title().replace(" ", "-"))
 
 
 def _ids(path: Path) -> tuple[str, ...]:
@@ -292,7 +304,7 @@ def _media(root: Path) -> dict[str, Path]:
         if path.suffix.lower() in VIDEO and path.is_file():
             if path.parent.name in names:
                 media.setdefault(f"{path.parent.name}/{path.stem}", path)
-            elif path.stem.isdigit():
+            elif path.stem.isdecimal():
                 media.setdefault(f"{int(path.stem):02d}", path)
     return media
 

@@ -27,12 +27,14 @@ from textualize.errors import TextualizeError, unknown
 from textualize.labels import coding
 
 # our column -> the key of the clip's sidecar: the files that sensors import
+_IMPORTED = (
+    "speakers", "openface", "fex", "opensmile", "hume", "elan",
+    "features-visual", "features-audio", "features-text",
+)  # fmt: skip
 SIDECARS: Mapping[str, str] = {
     "transcript_file": "transcript",
-    **{name: name for name in (
-        "speakers", "openface", "fex", "opensmile", "hume", "elan", "features",
-    )},
-}  # fmt: skip
+    **{name: name for name in _IMPORTED},
+}
 COLUMNS = (
     "id", "video", "start", "end", "label", "subject", "group", "split", "transcript", "context",
     *SIDECARS,

@@ -196,6 +196,10 @@ def _with_validation(
     rest = np.flatnonzero(~test)
     own = [groups[i] for i in rest]
     parts = min(VALIDATION_PARTS, len(set(own)))
+    if parts < 2:
+        raise TextualizeError(
+            f"fold {name} leaves one group for train and validation: make more folds"
+        )
     out = held_out([labels[i] for i in rest], own, parts, seed)
     return Fold(
         name,

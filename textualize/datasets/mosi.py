@@ -150,7 +150,7 @@ def _videos(
                 label=row.label if labels == "binary" else row.sentiment,
                 split=split,
                 transcript=row.text,
-                sidecars={f"features-{t}": f"{path}#{row.row}" for t, path in files.items()},
+                sidecars={f"features-{t}": f"{p}#{row.row}[0:-1]" for t, p in files.items()},
             )
         )
         earlier.append(Utterance(Span(0.0, 0.0), row.text, source="mosi"))

@@ -8,7 +8,6 @@ brings the counts nearer to the ideal.
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -73,23 +72,30 @@ def _counted(labels: Sequence[str], groups: Sequence[str]) -> tuple[Ints, Floats
 
 
 def _start(labels: Sequence[str], group: Ints, parts: int, seed: int) -> Ints:
-    """Return a first part for every group, (G,)."""
+    """Return a first part for every group, (G,), none of them empty."""
     many = int(group.max()) + 1
-    # scikit-learn refuses when every class is smaller than the number of parts
-    if max(Counter(labels).values()) < parts or many > _FEW:
-        return np.random.default_rng(seed).permutation(many) % parts
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     part = np.zeros(many, np.int64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # rare classes: the improvement sees to them
-        for index, (_, held) in enumerate(splitter.split(labels, labels, group)):
-            part[group[held]] = index
+    if many > _FEW or not _greedy(labels, group, parts, seed, part):
+        return np.random.default_rng(seed).permutation(many) % parts
     for empty in sorted(set(range(parts)) - set(part.tolist())):
         largest = int(np.bincount(part, minlength=parts).argmax())
         part[np.flatnonzero(part == largest)[-1]] = empty
     return part
+
+
+def _greedy(labels: Sequence[str], group: Ints, parts: int, seed: int, part: Ints) -> bool:
+    """Write scikit-learn's assignment into `part`, (G,); False where it refuses to make one."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # rare classes are seen to afterwards
+            for index, (_, held) in enumerate(splitter.split(labels, labels, group)):
+                part[group[held]] = index
+    except ValueError:  # every class is smaller than the number of parts, or one part took all
+        return False
+    return True
 
 
 def _best(start: Ints, counts: Floats, shares: Floats, seed: int) -> Ints:

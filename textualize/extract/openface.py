@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError
+from textualize.extract.imports.grid import regular
+from textualize.extract.imports.table import located
 from textualize.extract.sensor import Imported, Reader, Reading, Reads
 from textualize.extract.video import Media
 from textualize.types import Modality, Status, Track, Unit
@@ -27,7 +29,6 @@ Float64 = NDArray[np.float64]
 _CONFIDENT = 0.5  # OpenFace's tracking is more often lost than right below this
 _AU = re.compile(r"AU\d\d_[rc]")
 _FRAME_COLUMNS = ("timestamp", "confidence", "success", "face_id")
-_GAPS_AT_MOST = 100  # a table this many times longer than its rows is not one clip
 _TABLES_KEPT = 4  # a table of 960 clips serves them all; a per-frame table is read once
 
 
@@ -71,7 +72,7 @@ class OpenFaceTable:
         given = media.clip.sidecars.get("openface")
         if not given:
             return Reading(Status("absent", self.name, "the clip names no openface table"))
-        path, key = _locate(given)
+        path, key = located(given)
         table = load_table(path)
         if key is not None:
             tracks = self._one_row(media, table, key)
@@ -100,7 +101,7 @@ class OpenFaceTable:
                 f"{table.path} has no frame in the span of clip '{media.clip.id}'; "
                 "check its timestamps or the sensor's rate_hz"
             )
-        rate, order = _regular(times, self._rate_hz)
+        rate, order = regular(times, self._rate_hz, str(table.path))
         rows = np.where(order < 0, -1, rows[order])
         tracks = self._tracks(table, rows, rate, float(times[0]))
         seen = int((rows >= 0).sum() - _lost(table)[rows[rows >= 0]].sum())
@@ -189,14 +190,6 @@ def _numbers(
         raise TextualizeError(f"{path} line {number}: {error}; expected numbers") from error
 
 
-def _locate(given: str) -> tuple[Path, str | None]:
-    path = Path(given)
-    if path.exists() or "#" not in given:
-        return path, None
-    file, _, key = given.rpartition("#")
-    return Path(file), key
-
-
 def _lost(table: Table) -> NDArray[np.bool_]:
     """Return which rows OpenFace itself calls lost, (T,)."""
     lost = np.zeros(len(next(iter(table.columns.values()))), bool)
@@ -215,20 +208,3 @@ def _one_face(table: Table) -> tuple[NDArray[np.intp], str]:
         return everything, ""
     (face, _), *others = Counter(faces.tolist()).most_common()
     return everything[faces == face], f"; {len(others)} other faces left out"
-
-
-def _regular(times: Float64, fallback_hz: float) -> tuple[float, NDArray[np.intp]]:
-    """Return the frame rate and, per regular grid point, the index of its row or -1."""
-    if len(times) < 2:
-        return fallback_hz, np.arange(len(times))
-    steps = np.diff(times)
-    usual = float(np.median(steps))
-    if not usual > 0:
-        raise TextualizeError("the openface table's timestamps do not increase; one row a frame")
-    at = np.concatenate([[0], np.cumsum(np.maximum(1, np.round(steps / usual)))]).astype(int)
-    if at[-1] > _GAPS_AT_MOST * len(times):
-        raise TextualizeError("the openface table's timestamps leap; cut the table at the gap")
-    order = np.full(at[-1] + 1, -1)
-    order[at] = np.arange(len(times))
-    # Over the whole table: single steps are rounded to milliseconds.
-    return float(at[-1] / (times[-1] - times[0])), order

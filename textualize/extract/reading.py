@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from textualize.types import Clip, Modality, Utterance
 if TYPE_CHECKING:
     from textualize.extract.video import Media
 
+_TABLES_KEPT = 16
 State = tuple[str, str]  # a status' state and its reason
 
 
@@ -95,7 +97,7 @@ def read_clip(task: Task, job: Job) -> ClipResult:
     clip = task.clip
     try:
         media = task.media or (media_digest(clip.video) if clip.video else "")
-        imported = [media_digest(_imported(given)) for given in clip.sidecars.values()]
+        imported = [_sidecar_digest(_imported(given)) for given in clip.sidecars.values()]
     except (TextualizeError, OSError) as error:
         return ClipResult(clip, "", failures=(failure(clip.id, "read", error),))
     key = read_key(clip, media, job)
@@ -122,6 +124,24 @@ def _imported(given: str) -> Path:
     """Return the file of a sidecar, which may name a part of it: "table.csv#part"."""
     path = Path(given)
     return path if path.exists() or "#" not in given else Path(given.rpartition("#")[0])
+
+
+def _sidecar_digest(path: Path) -> str:
+    """Return the digest of a sidecar, which may be one table for thousands of clips."""
+    from textualize.extract.video import media_digest
+
+    try:
+        stat = path.stat()
+    except OSError:
+        return media_digest(path)  # which says in one line what is wrong
+    return _digest(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=_TABLES_KEPT)
+def _digest(path: Path, mtime_ns: int, size: int) -> str:
+    from textualize.extract.video import media_digest
+
+    return media_digest(path)
 
 
 class _UnreadableError(TextualizeError):

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from textualize.errors import TextualizeError, missing_package, unknown
 from textualize.extract import voice_activity
-from textualize.extract.listening import CHUNK_S, Listener, Said, cut, said_by
+from textualize.extract.listening import CHUNK_S, Listener, Said, batch_for, cut, said_by
 from textualize.extract.sensor import Reader, Reads
 from textualize.types import Float32, Modality, Span
 
@@ -41,7 +41,7 @@ class FasterWhisper:
         *,
         language: str = "",
         beam: int = 5,
-        batch: int = 8,
+        batch: int = 0,
         device: str = "auto",
         compute_type: str = "int8",
     ) -> None:
@@ -49,7 +49,7 @@ class FasterWhisper:
 
         Weights that are not on the machine are downloaded unless HF_HUB_OFFLINE is set.
         `language` (a code) is heard in each stretch when not given. `batch` chunks are
-        recognised at once, on one thread. Raises TextualizeError when the package or the
+        recognised at once, on one thread; 0 means `batch_for` the device. Raises TextualizeError when the package or the
         weights cannot be had, or an option is not one the model knows.
         """
         try:
@@ -67,7 +67,8 @@ class FasterWhisper:
             raise _not_loaded("whisper", folder, error) from error
         _check(language, loaded.supported_languages)
         self._pipeline = faster_whisper.BatchedInferencePipeline(loaded)
-        self._language, self._beam, self._batch = language or None, beam, batch
+        self._language, self._beam = language or None, beam
+        self._batch = batch or batch_for(loaded.model.device)
 
     def begin(self, media: Media) -> Reader:
         """Return a reader that gives one utterance per segment of speech."""
@@ -176,13 +177,14 @@ class TransformersWhisper:
         *,
         language: str = "",
         beam: int = 5,
-        batch: int = 8,
+        batch: int = 0,
         device: str = "auto",
     ) -> None:
         """Load `model`: a folder or a hub id with safetensors.
 
-        Weights that are not on the machine are downloaded unless HF_HUB_OFFLINE is set. Raises
-        TextualizeError when the package or the weights cannot be had.
+        Weights that are not on the machine are downloaded unless HF_HUB_OFFLINE is set. `batch` 0
+        means `batch_for` the device. Raises TextualizeError when the package or the weights
+        cannot be had.
         """
         try:
             from huggingface_hub import snapshot_download

@@ -28,7 +28,7 @@ from transformers.generation.logits_process import WhisperTimeStampLogitsProcess
 from transformers.modeling_outputs import BaseModelOutput
 
 from textualize.errors import TextualizeError
-from textualize.extract.listening import Said, cut, said_by
+from textualize.extract.listening import Said, batch_for, cut, said_by
 from textualize.extract.sound import SAMPLE_RATE
 from textualize.types import Float32, Span
 
@@ -69,7 +69,7 @@ class Transcriber:
             return_timestamps=True,
             forced_decoder_ids=None,
         )
-        self._batch = batch
+        self._batch = batch or batch_for(name)
         self._codes = {
             token.strip("<|>"): number
             for token, number in (getattr(self._config, "lang_to_id", None) or {}).items()
@@ -186,7 +186,8 @@ class Transcriber:
         row = [*prompt, self._config.no_timestamps_token_id, *known, self._config.eos_token_id]
         tokens = torch.tensor([row], device=state.device)
         attention, logits = self._attention(state, tokens)
-        logprobs = logits[0, len(prompt) : -1].log_softmax(-1)
+        # Among text tokens and the end, as time tokens are not asked for here.
+        logprobs = logits[0, len(prompt) : -1, : self._config.eos_token_id + 1].log_softmax(-1)
         chosen = logprobs.gather(-1, tokens[0, len(prompt) + 1 :, None])[:, 0]
         frames = max(1, min(attention.shape[-1], round(seconds / FRAME_S)))
         heard = attention[:, :, :frames]  # what goes to the padding is not the speech's

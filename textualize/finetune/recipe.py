@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from textualize import assets
 from textualize.errors import TextualizeError, unknown
 from textualize.methods import METHODS
 from textualize.store import digest_of
+from textualize.windows import Window
 
 Selection = Literal["macro_f1", "weighted_f1", "accuracy"]
 
@@ -48,6 +49,22 @@ class Scratch(Options):
     vocabulary: int = Field(2048, ge=300)
 
 
+class WindowOptions(Options):
+    """Cut long clips, alike in training and prediction: seconds, and seconds to the next one."""
+
+    length_s: float = Field(gt=0)
+    hop_s: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _without_gaps(self) -> WindowOptions:
+        self.window()
+        return self
+
+    def window(self) -> Window:
+        """Return the window; raises TextualizeError where windows would leave a gap."""
+        return Window(self.length_s, self.hop_s)
+
+
 class Recipe(Options):
     """What every recipe has."""
 
@@ -57,6 +74,8 @@ class Recipe(Options):
     """the validation score that chooses epoch and strength"""
     class_balanced: float = Field(0.0, ge=0, le=1)
     """weight the loss by inverse class frequency to this power: 0 not at all, 1 fully"""
+    window: WindowOptions | None = None
+    """windows long clips are cut into; each is an example, a clip's answer is their mean"""
 
     @property
     def digest(self) -> str:
@@ -177,7 +196,9 @@ def _known_keys(method: str, path: Sequence[str]) -> list[str]:
         "concat": FeatureRecipe,
         "jca": FeatureRecipe,
     }
-    groups: dict[str, type[BaseModel]] = {"lora": Lora, "scratch": Scratch}
+    groups: dict[str, type[BaseModel]] = {
+        "lora": Lora, "scratch": Scratch, "window": WindowOptions,
+    }  # fmt: skip
     kind = kinds.get(method, TextRecipe)
     for name in path:
         kind = groups.get(name, kind)

@@ -12,6 +12,7 @@ from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet, labels_of
 from textualize.methods import entry, resolve
 from textualize.types import Record
+from textualize.windows import windowed
 
 Trainer = Callable[[Recipe, Sequence[Record], Sequence[Record], RunFolder], None]
 
@@ -59,5 +60,10 @@ def train(
     trainer = cast(Trainer, resolve(entry(chosen.method).train, chosen.method))
     run = RunFolder(out)
     if run.begin(chosen, known, training, validation, test, leaks):
-        trainer(chosen, training, validation, run)
+        window = chosen.window.window() if chosen.window else None
+        learned, checked = (
+            [piece for record in part for piece in windowed(record, window)]
+            for part in (training, validation)
+        )
+        trainer(chosen, learned, checked, run)
     return run

@@ -1,1 +1,1 @@
-"""What a lab already extracted, as sensors that read files beside the media: one file per format."""
+"""What a lab already extracted: sensors that read files beside the media, one file per format."""

@@ -1,53 +1,34 @@
 """Features of other software as arrays: .npy, .npz, .safetensors, .h5, .csv, .parquet.
 
-Three sensors, one for each kind of feature, read `sidecars["visual-features"]`, "audio-features"
-and "text-features". A sidecar names a file and, behind "#", what in it is the clip's:
+Three sensors, one for each kind of feature, read `sidecars["features-visual"]`, "features-audio"
+and "features-text". A sidecar names a file and, behind "#", what in it is the clip's:
 
     a01.npy                  (T, D), or (D,) for one row a clip
-    all.npy#12               row 12 of (N, T, D) or (N, D), from 0
-    all.npz#vision/12        an array by name, and its row; also .safetensors and .h5
+    all.npy#[12]             row 12 of (N, T, D) or (N, D), from 0
+    all.npz#vision[12]       an array by name, and its row; also .safetensors and .h5
     all.npz#a01              an array a clip
     a01.csv                  one row a step
-    all.csv#a01              the rows whose first column says "a01"; "#12" without a header
+    all.csv#a01              the rows whose first column says "a01"; without a header "#12", from 0
     all.parquet#a01          likewise; a cell may hold a whole vector
+    all.csv#12[0:-1]         all columns but the last, where that is a label
 
+"[0:-1]" behind it all keeps these columns ("all.csv#12[0:-1]" leaves out a label in the last).
 Pickles are refused: opening one runs the code it names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError
+from textualize.extract.imports.array_files import read_array
 from textualize.extract.imports.grid import cut
-from textualize.extract.imports.table import (
-    Layout,
-    delimiter_of,
-    located,
-    number,
-    read_table,
-    text_of,
-)
 from textualize.extract.sensor import Imported, Options, Reader, Reading, Reads
 from textualize.extract.video import Media
 from textualize.types import Modality, Status, Track
-
-Array = NDArray[Any]
-
-_PICKLES = {".pkl", ".pickle", ".p", ".pt", ".pth", ".bin", ".ckpt", ".joblib"}
-_ENDINGS = (".npy", ".npz", ".safetensors", ".h5", ".hdf5", ".csv", ".tsv", ".parquet")
-_FILES_KEPT = 4
-_CONVERT = (
-    "pickles run the code they name: load it where you trust it and save it with "
-    "numpy.savez or safetensors"
-)
 
 
 class _Features:
@@ -103,7 +84,8 @@ class _Features:
         inside = cut(track, media.clip.span) if self._rate_hz else track
         if inside is None:
             raise TextualizeError(
-                f"{given} ends after {len(values) / rate:.2f} s, before clip '{media.clip.id}' begins"
+                f"{given} ends after {len(values) / rate:.2f} s, before clip "
+                f"'{media.clip.id}' begins"
             )
         reason = f"{len(inside.values)} rows of {values.shape[1]}"
         return Reading(Status("observed", self.name, reason), {self._track: inside})
@@ -112,265 +94,19 @@ class _Features:
 class VisualFeatures(_Features):
     """Track "visual" from a file."""
 
-    name = "visual-features"
+    name = "features-visual"
     modality: Modality = "visual"
 
 
 class AudioFeatures(_Features):
     """Track "audio" from a file."""
 
-    name = "audio-features"
+    name = "features-audio"
     modality: Modality = "audio"
 
 
 class TextFeatures(_Features):
     """Track "text" from a file."""
 
-    name = "text-features"
+    name = "features-text"
     modality: Modality = "text"
-
-
-def read_array(given: str) -> Array:
-    """Return the features a sidecar names, (T, D) of floats.
-
-    Raises TextualizeError in one line that says what is missing or of what shape it is.
-    """
-    path, key = located(given)
-    reader = _reader(path)
-    if path.suffix.lower() in (".csv", ".tsv", ".parquet"):
-        values = reader(path, key)
-    else:
-        values = _picked(path, reader(path, key), key)
-    if values.dtype.kind not in "fiub":
-        raise TextualizeError(f"{given} holds {values.dtype}, expected numbers")
-    if values.ndim == 1:
-        values = values[None]
-    if values.ndim != 2:
-        raise TextualizeError(
-            f"{given} has shape {values.shape}, expected (T, D): name a row of it, "
-            f"{path.name}#{f'{key}/' if key else ''}0"
-        )
-    values = values.astype(np.float64)
-    if np.isinf(values).any():
-        raise TextualizeError(
-            f"{given}: row {int(np.isinf(values).any(axis=1).argmax())} is infinite"
-        )
-    return values
-
-
-def array_names(path: Path) -> tuple[str, ...]:
-    """Return what in a file may be a clip's: names of arrays, or cells of the first column."""
-    ending = path.suffix.lower()
-    _reader(path)
-    if ending == ".npy":
-        return ()
-    if ending in (".csv", ".tsv"):
-        column = _key_column(path)
-        return tuple(read_table(path, _layout(column)).texts[column]) if column else ()
-    if ending == ".parquet":
-        return tuple(_parquet(path, *_stamp(path))[0])
-    return tuple(_arrays(path, *_stamp(path)))
-
-
-def _reader(path: Path) -> Callable[[Path, str | None], Array]:
-    ending = path.suffix.lower()
-    if ending in _PICKLES:
-        raise TextualizeError(f"{path} looks like a pickle: {_CONVERT}")
-    if ending not in _ENDINGS:
-        raise TextualizeError(f"{path} must end in one of {', '.join(_ENDINGS)}")
-    if ending in (".csv", ".tsv"):
-        return _from_csv
-    return _from_parquet if ending == ".parquet" else _from_arrays
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise TextualizeError(f"cannot read {path}: {reason}") from error
-    return stat.st_mtime_ns, stat.st_size
-
-
-def _from_arrays(path: Path, key: str | None) -> Array:
-    arrays = _arrays(path, *_stamp(path))
-    if path.suffix.lower() == ".npy":
-        return arrays[""]
-    name = key if key in arrays else (key or "").partition("/")[0]
-    if key is None and len(arrays) == 1:
-        name = next(iter(arrays))
-    if name not in arrays:
-        some = ", ".join(list(arrays)[:5])
-        raise TextualizeError(
-            f"{path} has no array '{name}'; it has {len(arrays)}: {some}: name one behind #"
-        )
-    return arrays[name]
-
-
-def _picked(path: Path, array: Array, key: str | None) -> Array:
-    """Return the row of (N, …) that a key's number names; the array itself without one."""
-    last = (key or "").rpartition("/")[2]
-    named = "/" in (key or "") or path.suffix.lower() == ".npy"
-    if key is None or not named or not last.isdigit():
-        return array
-    if array.ndim < 2 or int(last) >= len(array):
-        raise TextualizeError(f"{path} has no row {last}: its shape is {array.shape}, from 0")
-    return np.asarray(array[int(last)])
-
-
-@lru_cache(maxsize=_FILES_KEPT)
-def _arrays(path: Path, mtime_ns: int, size: int) -> Mapping[str, Array]:
-    """Return the arrays of a file by name ("" in an .npy)."""
-    ending = path.suffix.lower()
-    try:
-        if ending == ".npy":
-            return {"": np.load(path, allow_pickle=False)}
-        if ending == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        if ending == ".safetensors":
-            from safetensors.numpy import load_file
-
-            return dict(load_file(path))
-        return _from_h5(path)
-    except Exception as error:
-        if isinstance(error, TextualizeError):
-            raise
-        said = " ".join(str(error).split())
-        if "pickle" in said.lower():
-            raise TextualizeError(f"{path} holds Python objects: {_CONVERT}") from None
-        raise TextualizeError(f"{path} cannot be read as {ending}: {said[:120]}") from None
-
-
-def _from_h5(path: Path) -> dict[str, Array]:
-    try:
-        import h5py
-    except ImportError:
-        raise TextualizeError(f"{path} needs h5py: pip install h5py") from None
-    found: dict[str, Array] = {}
-
-    def keep(name: str, value: object) -> None:
-        if isinstance(value, h5py.Dataset):
-            found[name] = np.asarray(value)
-
-    with h5py.File(path, "r") as stored:
-        stored.visititems(keep)
-    return found
-
-
-# --- tables --------------------------------------------------------------------------------------
-
-
-def _layout(column: str) -> Layout:
-    return Layout("a table of features, one row a step", re.compile(".*"), (column,))
-
-
-def _key_column(path: Path) -> str | None:
-    """Return the first column's name where its cells are no numbers; None without a header."""
-    lines = text_of(path, "a table of features").splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    cells = _cells(first)
-    if not cells:
-        raise TextualizeError(f"{path} is empty; give a table of features")
-    if all(_is_number(c) for c in cells):
-        return None
-    return cells[0]
-
-
-def _cells(line: str) -> list[str]:
-    return [c.strip().strip('"') for c in line.split(delimiter_of(line))]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        number(cell, "")
-    except ValueError:
-        return False
-    return True
-
-
-def _from_csv(path: Path, key: str | None) -> Array:
-    column = _key_column(path)
-    if column is None:
-        values = _headless(path, *_stamp(path))
-        if key is None:
-            return values
-        if not key.isdigit() or int(key) >= len(values):
-            raise TextualizeError(
-                f"{path} has no header and {len(values)} rows: name one by number, from 0; "
-                f"given '{key}'"
-            )
-        return np.asarray(values[int(key)])
-    table = read_table(path, _layout(column))
-    if key is None:
-        named = len(set(table.texts[column])) > 1 and not _all_numbers(table.texts[column])
-        if named:
-            raise TextualizeError(f"{path} holds several clips; name one: {path.name}#{column}")
-        rows = np.arange(len(table))
-    else:
-        rows = table.rows_of(column, key)
-    table.checked(rows)
-    kept = [table.numbers[n][rows] for n in table.header if n in table.numbers]
-    if key is None and _all_numbers(table.texts[column]):
-        kept.insert(0, np.array([float(c) for c in table.texts[column]]))
-    return np.stack(kept, axis=1)
-
-
-def _all_numbers(cells: Any) -> bool:
-    return all(_is_number(c) for c in cells)
-
-
-@lru_cache(maxsize=_FILES_KEPT)
-def _headless(path: Path, mtime_ns: int, size: int) -> Array:
-    rows: list[list[float]] = []
-    for line_number, line in enumerate(text_of(path, "a table of features").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = [number(c, str(i)) for i, c in enumerate(_cells(line))]
-        except ValueError as error:
-            raise TextualizeError(f"{path}:{line_number}: {error}") from None
-        if rows and len(row) != len(rows[0]):
-            raise TextualizeError(
-                f"{path}:{line_number}: {len(row)} cells where the first row has {len(rows[0])}"
-            )
-        rows.append(row)
-    return np.array(rows)
-
-
-def _from_parquet(path: Path, key: str | None) -> Array:
-    keys, values = _parquet(path, *_stamp(path))
-    if key is None:
-        if len(set(keys)) > 1:
-            raise TextualizeError(f"{path} holds several clips; name one: {path.name}#{keys[0]}")
-        return np.concatenate(values)
-    rows = [i for i, k in enumerate(keys) if k == key]
-    if not rows:
-        raise TextualizeError(f"{path} has no row '{key}' in its first column ({len(keys)} rows)")
-    return np.concatenate([values[i] for i in rows])
-
-
-@lru_cache(maxsize=_FILES_KEPT)
-def _parquet(path: Path, mtime_ns: int, size: int) -> tuple[list[str], list[Array]]:
-    """Return each row's key (its first text column) and its numbers, (T, D)."""
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise TextualizeError(f"{path} needs pyarrow: pip install pyarrow") from None
-    try:
-        rows = parquet.read_table(path).to_pylist()
-    except Exception as error:
-        raise TextualizeError(f"{path} cannot be read as .parquet: {str(error)[:120]}") from None
-    if not rows:
-        raise TextualizeError(f"{path} has no rows")
-    keys, values = [], []
-    for i, row in enumerate(rows):
-        texts = [v for v in row.values() if isinstance(v, str)]
-        keys.append(texts[0] if texts else "")
-        numbers = [v for v in row.values() if not isinstance(v, str)]
-        try:
-            held = np.hstack([np.atleast_2d(np.asarray(v, np.float64)) for v in numbers])
-        except (TypeError, ValueError):
-            raise TextualizeError(f"{path}: row {i} is not numbers of one length") from None
-        values.append(held)
-    return keys, values

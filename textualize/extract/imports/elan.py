@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from textualize.errors import TextualizeError
-from textualize.extract.imports.grid import covering
+from textualize.extract.imports.grid import Float64, covering
 from textualize.extract.imports.table import text_of
 from textualize.extract.sensor import Imported, Options, Reader, Reading, Reads
 from textualize.extract.transcripts import restrict
@@ -133,7 +133,7 @@ class ElanRatings:
         track = Track(values, self._rate_hz, span.start, titles, "named", self.name)
         return Reading(Status("observed", self.name), {"ratings": track})
 
-    def _column(self, annotations: Sequence[Annotation], span: Span) -> np.ndarray:
+    def _column(self, annotations: Sequence[Annotation], span: Span) -> Float64:
         rows = covering([a.span for a in annotations], span, self._rate_hz)
         values = np.array([float(a.value.replace(",", ".")) for a in annotations] + [np.nan])
         return np.asarray(values[rows])

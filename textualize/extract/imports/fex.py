@@ -8,7 +8,7 @@ happiness. Meshes, landmarks and identity embeddings are left out, and the statu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np

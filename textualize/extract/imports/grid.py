@@ -24,9 +24,9 @@ def regular(times: Float64, fallback_hz: float, what: str) -> tuple[float, Rows]
     -1 stands where a row is missing; one row alone takes `fallback_hz`. Raises TextualizeError
     for times that go back, or leap so far that it cannot be one clip; `what` names the file.
 
-    >>> rate, rows = regular(np.array([0.0, 0.5, 1.5]), 1.0, "a table")
+    >>> rate, rows = regular(np.array([0.0, 0.5, 1.0, 2.0]), 1.0, "a table")
     >>> rate, rows.tolist()
-    (2.0, [0, 1, -1, 2])
+    (2.0, [0, 1, 2, -1, 3])
     """
     if not np.isfinite(times).all():
         raise TextualizeError(f"{what} has rows without a time; give one row a frame")

@@ -240,7 +240,7 @@ def _inputs(path: Path, mtime_ns: int, size: int) -> Mapping[str, Json | str]:
                 found[str(prediction.get("file") or source)] = dict(prediction["models"])
     except (KeyError, TypeError, AttributeError) as error:
         raise TextualizeError(
-            f"{path} is not {_WHAT}: {_said(error)}; expected a list of results, predictions, models"
+            f"{path} is not {_WHAT}: {_said(error)}; expected results, predictions, models"
         ) from None
     if not found:
         raise TextualizeError(f"{path} has no predictions; give {_WHAT}")

@@ -11,7 +11,6 @@ are calibrated on our own pitch and energy, which openSMILE's smoothed descripto
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -21,7 +20,7 @@ from textualize.extract.imports.grid import cut, gathered, regular
 from textualize.extract.imports.table import Float64, Layout, Rows, Table, located, read_table
 from textualize.extract.sensor import Imported, Options, Reader, Reading, Reads
 from textualize.extract.video import Media
-from textualize.types import Modality, Span, Status, Track
+from textualize.types import Modality, Status, Track
 
 NOTICE = "openSMILE is free for research and teaching; products need audEERING's licence"
 KEYS = ("name", "file", "clip", "id", "filename")

@@ -10,7 +10,7 @@ utterances without words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -118,14 +118,13 @@ def turns_by_recording(path: Path) -> dict[str, list[Utterance]]:
 def with_speakers(
     utterances: Sequence[Utterance], turns: Sequence[Utterance]
 ) -> tuple[tuple[Utterance, ...], int]:
-    """Return the utterances, each with the speaker whose turns overlap it most, and how many
-    have none.
+    """Return the utterances, each with the speaker whose turns overlap it most.
 
-    A speaker that the transcript names itself is kept.
+    Besides, how many have no speaker. A speaker that the transcript names itself is kept.
 
     >>> said = [Utterance(Span(0.0, 2.0), "hello")]
-    >>> turns = [Utterance(Span(0.0, 0.5), "", speaker="a"), Utterance(Span(0.5, 3.0), "", speaker="b")]
-    >>> with_speakers(said, turns)[0][0].speaker
+    >>> short = Utterance(Span(0.0, 0.5), "", speaker="a")
+    >>> with_speakers(said, [short, Utterance(Span(0.5, 3.0), "", speaker="b")])[0][0].speaker
     'b'
     """
     given = tuple(

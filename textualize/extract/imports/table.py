@@ -78,7 +78,8 @@ class Table:
         if key not in index:
             some = ", ".join(self.texts[column][:_MANY])
             raise TextualizeError(
-                f"{self.path} has no row '{key}' in its column '{column}' ({len(self)} rows: {some})"
+                f"{self.path} has no row '{key}' in its column '{column}' "
+                f"({len(self)} rows: {some})"
             )
         return np.array(index[key], np.intp)
 
