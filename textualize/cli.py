@@ -36,6 +36,12 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CorpusOption = Annotated[Path, typer.Option("--corpus", help="Corpus folder.")]
 NewCorpusOption = Annotated[Path, typer.Option("--corpus", "-o", help="Corpus folder to fill.")]
+DatasetOptions = Annotated[
+    list[str] | None, typer.Option("--dataset-option", help="key=value for the dataset's loader.")
+]
+ColumnsOption = Annotated[
+    Path | None, typer.Option("--columns", help="YAML that maps a manifest's columns to ours.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
@@ -88,8 +94,10 @@ def extract(
     ],
     corpus: NewCorpusOption,
     dataset: Annotated[
-        str | None, typer.Option(help="Read SOURCE as a known corpus: meld, ravdess, demo.")
+        str | None, typer.Option(help="Read SOURCE as a known corpus: meld, ravdess, c-expr-db, …")
     ] = None,
+    dataset_options: DatasetOptions = None,
+    columns: ColumnsOption = None,
     sensors: Annotated[
         str,
         typer.Option(
@@ -120,11 +128,13 @@ def extract(
     as_json: JsonOption = False,
 ) -> int:
     """Read videos, recordings and images into a corpus of tracks and transcripts."""
-    from textualize.console import extraction_summary, progress_bar
+    from textualize.console import extraction_summary, options_of, progress_bar
     from textualize.datasets.sources import listing_of
     from textualize.extract.pipeline import extract_corpus
 
-    listing = listing_of(source, dataset, labels)
+    listing = listing_of(source, dataset, labels, columns, options_of(dataset_options))
+    for note in listing.notes if not as_json else ():
+        err.print(note, markup=False)
     with progress_bar("extract", quiet=as_json) as step:
         outcome = extract_corpus(
             listing.clips[:limit],

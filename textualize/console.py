@@ -93,6 +93,17 @@ def _log_line(what: str, console: Console) -> Callable[[int, int, str], None]:
     return step
 
 
+def options_of(given: Sequence[str] | None) -> dict[str, str]:
+    """Return key=value arguments as a mapping; raises TextualizeError for one without "="."""
+    options = {}
+    for one in given or ():
+        key, equals, value = one.partition("=")
+        if not (key and equals):
+            raise TextualizeError(f"an option should be key=value; given '{one}'")
+        options[key] = value
+    return options
+
+
 def chosen_records(corpus: Path, clip: str | None) -> list[Record]:
     """Return a corpus' records, or the one named; raises TextualizeError if it is not there."""
     from textualize.store import Corpus

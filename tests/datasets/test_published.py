@@ -87,3 +87,16 @@ def test_a_corpus_keeps_its_published_folds(root, tmp_path):
 def test_own_splits_of_a_dataset_without_lists(assets):
     train, validation, test = tz.load_fold("meld", assets / "data/meld_text")
     assert (len(train), len(validation), len(test)) == (9989, 1109, 0)
+
+
+def test_check_and_split_tell_what_leaks(root, tmp_path):
+    from textualize.corpus.check import check_source
+    from textualize.corpus.opening import open_source
+    from textualize.corpus.split import split_source
+
+    report = check_source(open_source(root, "c-expr-db"))
+    said = [f.text for f in report.findings if f.section == "published folds"]
+    assert "published 0: 6/3/3 clips" in said
+    assert any(t.startswith("published 0: 2 of 3 validation clips share") for t in said)
+    made = split_source(open_source(root, "c-expr-db"), "published", tmp_path / "f.json")
+    assert made.folds[0].leaks[2] == "3 of 3 test clips are validation clips"

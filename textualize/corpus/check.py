@@ -37,6 +37,7 @@ from textualize.corpus.media import (
 )
 from textualize.corpus.opening import Source
 from textualize.corpus.spelling import published_texts
+from textualize.errors import TextualizeError
 from textualize.store import Corpus, Entry, Failure, item_path
 
 SPLITS = ("train", "validation", "test", "")
@@ -71,6 +72,7 @@ def check_source(
     findings += _labels(rows)
     facts = _facts(rows, source, accuracy)
     findings += [*_splits(rows, facts), *_overlaps(rows), *_texts(rows, facts, source)]
+    findings += _published(source)
     names = source.labels.labels if source.labels else ()
     return CheckReport(str(source.path), len(rows), names, tuple(facts), tuple(findings))
 
@@ -214,6 +216,20 @@ def _noise(fact: SplitFacts) -> str:
         f"±{100 * fact.noise:.1f} points are noise{wide} (95 %, at accuracy "
         f"{fact.rate:.2f}; paired tests see smaller ones)"
     )
+
+
+def _published(source: Source) -> Iterator[Finding]:
+    """Yield what leaks in the folds a dataset was published with."""
+    try:
+        made = source.published()
+    except TextualizeError as error:
+        yield Finding("published folds", "note", f"not read: {error}")
+        return
+    for fold in made or ():
+        sizes = f"{len(fold.train)}/{len(fold.validation)}/{len(fold.test)} clips"
+        yield Finding("published folds", "note", f"{fold.name}: {sizes}")
+        for leak in fold.leaks:
+            yield Finding("published folds", "warning", f"{fold.name}: {leak}")
 
 
 def _overlaps(rows: Sequence[Row]) -> Iterator[Finding]:

@@ -30,6 +30,12 @@ DatasetOption = Annotated[
 LabelsOption = Annotated[
     str | None, typer.Option(help="Label set every label must belong to, e.g. compound7.")
 ]
+DatasetOptions = Annotated[
+    list[str] | None, typer.Option("--dataset-option", help="key=value for the dataset's loader.")
+]
+ColumnsOption = Annotated[
+    Path | None, typer.Option("--columns", help="YAML that maps a manifest's columns to ours.")
+]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -47,6 +53,8 @@ def check(
     source: SourceArgument,
     dataset: DatasetOption = None,
     labels: LabelsOption = None,
+    columns: ColumnsOption = None,
+    dataset_options: DatasetOptions = None,
     max_seconds: Annotated[
         float, typer.Option(min=0, help="Longer clips are reported as too long.")
     ] = 60.0,
@@ -59,13 +67,14 @@ def check(
     as_json: JsonOption = False,
 ) -> int:
     """Report what is wrong in a corpus or its splits; exit code 2 when a comparison would break."""
-    from textualize.console import progress_bar
+    from textualize.console import options_of, progress_bar
     from textualize.corpus.check import check_source, print_report
     from textualize.corpus.opening import open_source
 
+    opened = open_source(source, dataset, labels, columns, options_of(dataset_options))
     with progress_bar("check", quiet=as_json) as step:
         report = check_source(
-            open_source(source, dataset, labels),
+            opened,
             max_seconds=max_seconds,
             accuracy=accuracy,
             read_media=read_media,
@@ -126,15 +135,19 @@ def split(
     ] = "4",
     dataset: DatasetOption = None,
     labels: LabelsOption = None,
+    columns: ColumnsOption = None,
+    dataset_options: DatasetOptions = None,
     test: Annotated[str, typer.Option(help="With 'published': the split reported on.")] = "test",
     seed: Annotated[int, typer.Option(help="Another assignment of the groups.")] = 0,
     as_json: JsonOption = False,
 ) -> int:
     """Write folds to a file that training and suites read; print how balanced they are."""
+    from textualize.console import options_of
     from textualize.corpus.opening import open_source
     from textualize.corpus.split import print_split, split_source
 
-    made = split_source(open_source(source, dataset, labels), folds, out_file, test=test, seed=seed)
+    opened = open_source(source, dataset, labels, columns, options_of(dataset_options))
+    made = split_source(opened, folds, out_file, test=test, seed=seed)
     if as_json:
         print(json.dumps(made.to_json(), ensure_ascii=False))
     else:

@@ -11,7 +11,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,90 +20,15 @@ from typing import Any
 from rich.console import Console
 
 from textualize.console import extraction_summary
+from textualize.corpus.formats import FORMATS, Format
 from textualize.datasets import Listing
 from textualize.errors import TextualizeError, unknown
 from textualize.extract.pipeline import Outcome, Progress, extract_corpus
 from textualize.extract.sensor import make_sensor, modality_of
-from textualize.store import Corpus, read_item
+from textualize.store import Corpus, Entry, read_item
 from textualize.types import Clip
 
 _MANY = 3  # names quoted in a message
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A format that can be imported: its sensors in order, their sidecar's key, files' endings.
-
-    `parts` returns what of a file may belong to different clips, nothing for a file of one clip.
-    """
-
-    sensors: tuple[str, ...]
-    key: str
-    endings: tuple[str, ...]
-    parts: Callable[[Path], Iterable[str]]
-
-
-def _openface(path: Path) -> Iterable[str]:
-    from textualize.extract.openface import load_table
-
-    table = load_table(path)
-    per_frame = any(re.fullmatch(r"-?\d*\.?\d+(?:e-?\d+)?", key) for key in table.keys)
-    return () if per_frame else table.keys
-
-
-def _fex(path: Path) -> Iterable[str]:
-    from textualize.extract.imports import fex, table
-
-    return table.read_table(path, fex.LAYOUT).texts.get("input", ())
-
-
-def _opensmile(path: Path) -> Iterable[str]:
-    from textualize.extract.imports import opensmile, table
-
-    read = table.read_table(path, opensmile.LAYOUT)
-    column = opensmile.key_column(read)
-    return read.texts[column] if column else ()
-
-
-def _hume(path: Path) -> Iterable[str]:
-    from textualize.extract.imports import hume
-
-    return hume.read_inputs(path)
-
-
-def _rttm(path: Path) -> Iterable[str]:
-    from textualize.extract.imports import rttm
-
-    return rttm.turns_by_recording(path)
-
-
-def _arrays(path: Path) -> Iterable[str]:
-    from textualize.extract.imports import array_files
-
-    return array_files.array_names(path)
-
-
-def _whole(path: Path) -> Iterable[str]:
-    return ()
-
-
-_CSV = (".csv", ".tsv", ".txt")
-_ARRAYS = (".npy", ".npz", ".safetensors", ".h5", ".hdf5", ".csv", ".tsv", ".parquet")
-FORMATS: Mapping[str, Format] = {
-    "openface": Format(("openface",), "openface", _CSV, _openface),
-    "fex": Format(("fex",), "fex", _CSV, _fex),
-    "opensmile": Format(("opensmile",), "opensmile", _CSV, _opensmile),
-    "hume": Format(("hume",), "hume", (".json",), _hume),
-    "hume-transcript": Format(("hume-transcript",), "hume", (".json",), _hume),
-    # beside a transcript the turns say who speaks, without one that somebody does
-    "rttm": Format(("sidecar", "rttm"), "speakers", (".rttm",), _rttm),
-    "transcript": Format(("sidecar",), "transcript", (".srt", ".vtt", ".json", ".txt"), _whole),
-    "elan": Format(("elan",), "elan", _CSV, _whole),
-    "elan-ratings": Format(("elan-ratings",), "elan", _CSV, _whole),
-    "features-visual": Format(("features-visual",), "features-visual", _ARRAYS, _arrays),
-    "features-audio": Format(("features-audio",), "features-audio", _ARRAYS, _arrays),
-    "features-text": Format(("features-text",), "features-text", _ARRAYS, _arrays),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +93,7 @@ def import_files(
     found = _found(path, chosen)
     existing = Corpus(folder) if (folder / "corpus.json").exists() else None
     known = {e.clip.id: e for e in existing.iter_entries()} if existing else {}
-    if listing is not None:
-        clips = [_with_sidecars(c, known[c.id].clip) if c.id in known else c for c in listing.clips]
-    else:
-        clips = [e.clip for e in known.values()]
+    clips = _clips(listing, known)
     if clips:
         matched, unused, without = _matched(clips, found, chosen.key, match)
     else:
@@ -179,12 +101,7 @@ def import_files(
     modality = modality_of(chosen.sensors[0])
     before = {name: e.items.get(modality) for name, e in known.items()}
     kept = _recognised(existing, matched, before) if format_name == "rttm" and existing else ()
-    matched = [c for c in matched if c.id not in set(kept)]
-    if not matched:
-        raise TextualizeError(
-            f"all {len(kept)} clips have words of a recogniser, which turns without words would "
-            "replace: import the words as transcript first"
-        )
+    matched = _without_words(matched, set(kept))
     outcome = extract_corpus(
         matched,
         folder,
@@ -280,12 +197,12 @@ def _matched(
     without: list[str] = []
     used: set[str] = set()
     for clip in clips:
-        one = _of_clip(clip, called, match)
-        if one is None:
+        its = _of_clip(clip, called, match)
+        if its is None:
             without.append(clip.id)
             continue
-        used.add(one.given)
-        matched.append(replace(clip, sidecars={**clip.sidecars, key: one.given}))
+        used.add(its.given)
+        matched.append(replace(clip, sidecars={**clip.sidecars, key: its.given}))
     if not matched:
         raise TextualizeError(
             f"none of {len(found)} files or rows ({_some(f.names[-1] for f in found)}) belongs to "
@@ -352,6 +269,23 @@ def _clips_of(found: Sequence[_Found], key: str) -> list[Clip]:
         name = one.names[-1] if count[one.names[-1]] == 1 else one.names[min(1, len(one.names) - 1)]
         clips.append(Clip(name, None, sidecars={key: one.given}))
     return clips
+
+
+def _clips(listing: Listing | None, known: Mapping[str, Entry]) -> list[Clip]:
+    """Return the listed clips with what their entries name beside them, or the corpus' own."""
+    if listing is None:
+        return [e.clip for e in known.values()]
+    return [_with_sidecars(c, known[c.id].clip) if c.id in known else c for c in listing.clips]
+
+
+def _without_words(clips: Sequence[Clip], kept: Set[str]) -> list[Clip]:
+    left = [c for c in clips if c.id not in kept]
+    if not left:
+        raise TextualizeError(
+            f"all {len(kept)} clips have words of a recogniser, which turns without words would "
+            "replace: import the words as transcript first"
+        )
+    return left
 
 
 def _with_sidecars(clip: Clip, earlier: Clip) -> Clip:

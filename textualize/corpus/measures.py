@@ -52,7 +52,7 @@ def row_of(clip: Clip, media: str = "") -> Row:
         _hash(" ".join(_WORD.findall(said.casefold()))),
         media,
         str(clip.video or ""),
-        (clip.span.start, clip.span.end) if clip.span else None,
+        (clip.span.start, clip.span.end) if clip.span is not None else None,
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from textualize.datasets.given import Fold, read_folds
+from textualize.datasets.published import PUBLISHED, published_folds
 from textualize.datasets.sources import listing_of
 from textualize.labels import LabelSet
 from textualize.store import Corpus, Entry, Failure
@@ -37,6 +39,18 @@ class Source:
     def labelled(self) -> list[Clip]:
         """Return the clips that have a label."""
         return [e.clip for e in self.entries() if e.clip.label is not None]
+
+    def published(self) -> list[Fold] | None:
+        """Return the folds the dataset was published with, as they are; None if it has none.
+
+        Raises TextualizeError where their files are missing or damaged.
+        """
+        if self.corpus is not None:
+            kept = self.corpus.folder / PUBLISHED
+            return read_folds(kept, self.labelled()) if kept.is_file() else None
+        if self.dataset is None:
+            return None
+        return published_folds(self.dataset, self.path, self.labelled())
 
 
 def open_source(

@@ -228,7 +228,7 @@ def _clip_lines(clip: Clip) -> Iterator[tuple[str, str]]:
         value = getattr(clip, name)
         if value is not None:
             yield name, str(value)
-    if clip.span:
+    if clip.span is not None:
         yield "seconds", f"{clip.span.start:g}-{clip.span.end:g}"
     if clip.context:
         yield "context", f"{len(clip.context)} earlier turns"

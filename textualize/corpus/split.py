@@ -15,7 +15,6 @@ from rich.table import Table
 from textualize.corpus.opening import Source
 from textualize.datasets.folds import Fold, made_folds
 from textualize.datasets.given import PARTS, write_folds
-from textualize.datasets.published import PUBLISHED, published_folds
 from textualize.datasets.stratify import strata
 from textualize.errors import TextualizeError
 from textualize.store import digest_of
@@ -90,12 +89,9 @@ def split_source(
     if not clips:
         raise TextualizeError(f"{source.path} has no labelled clip: nothing to split")
     unlabelled = sum(1 for e in source.entries() if e.clip.label is None)
-    made = None
-    if folds == "published" and source.dataset:
-        made = published_folds(source.dataset, source.path, clips)
+    made = source.published() if folds == "published" else None
     if made is None:
-        beside = source.corpus.folder / PUBLISHED if source.corpus else None
-        made = made_folds(clips, folds, test=test, seed=seed, published=beside)
+        made = made_folds(clips, folds, test=test, seed=seed)
     about = {"source": source.path.name, "dataset": source.dataset, "folds": folds, "seed": seed}
     write_folds(path, made, {**about, "test": test, "unlabelled": unlabelled})
     return SplitResult(path, made, balance(made, clips), unlabelled)

@@ -49,8 +49,9 @@ class FasterWhisper:
 
         Weights that are not on the machine are downloaded unless HF_HUB_OFFLINE is set.
         `language` (a code) is heard in each stretch when not given. `batch` chunks are
-        recognised at once, on one thread; 0 means `batch_for` the device. Raises TextualizeError when the package or the
-        weights cannot be had, or an option is not one the model knows.
+        recognised at once, on one thread; 0 means `batch_for` the device. Raises
+        TextualizeError when the package or the weights cannot be had, or an option is not one
+        the model knows.
         """
         try:
             import faster_whisper
@@ -186,12 +187,11 @@ class TransformersWhisper:
         means `batch_for` the device. Raises TextualizeError when the package or the weights
         cannot be had.
         """
+        missing = missing_package(f"the {self.name} sensor", "transformers", "finetune")
         try:
             from huggingface_hub import snapshot_download
-
-            from textualize.extract.whisper_torch import Transcriber
         except ImportError:
-            raise missing_package(f"the {self.name} sensor", "transformers", "finetune") from None
+            raise missing from None
 
         def download(offline: bool) -> str:
             wanted = ["*.json", "*.txt", "model*.safetensors"]
@@ -201,6 +201,10 @@ class TransformersWhisper:
         files = sorted(folder.glob("model*.safetensors"))
         if not files:
             raise TextualizeError(f"'{folder}' has no model.safetensors: save the model with it")
+        try:  # after the weights are found: it takes seconds
+            from textualize.extract.whisper_torch import Transcriber
+        except ImportError:
+            raise missing from None
         self.options: Options = _shared(model, language, beam)
         self.weights = digest(files)
         try:

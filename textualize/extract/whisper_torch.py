@@ -65,7 +65,8 @@ class Transcriber:
         self._config.update(
             num_beams=beam,
             do_sample=False,
-            max_length=self._model.config.max_target_positions,
+            max_length=None,
+            max_new_tokens=self._model.config.max_target_positions // 2,  # as in both others
             return_timestamps=True,
             forced_decoder_ids=None,
         )

@@ -20,7 +20,9 @@ from textualize.types import Clip, Record, Span
 V1 = "frame,FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore,AU01,AU12,happiness,input"
 
 
-def read(table: str | Path, span: Span | None = None, video: Path | None = None, **options: Any) -> Reading:
+def read(
+    table: str | Path, span: Span | None = None, video: Path | None = None, **options: Any
+) -> Reading:
     clip = Clip("clip", video, span, sidecars={"fex": str(table)})
     return read_clip(FexTable(**options), open_media(clip))
 
@@ -94,7 +96,9 @@ def test_without_identities_the_reading_stays_with_a_face(tmp_path: Path) -> Non
     rows = []
     for frame in range(3):
         sizes = ((50, 0.1), (54, 0.9)) if frame == 1 else ((54, 0.1), (50, 0.9))
-        rows += [f"{frame},{300 * i},0,{w},{w},0.9,{au},0.1,0.1,a" for i, (w, au) in enumerate(sizes)]
+        rows += [
+            f"{frame},{300 * i},0,{w},{w},0.9,{au},0.1,0.1,a" for i, (w, au) in enumerate(sizes)
+        ]
     aus = read(write(tmp_path / "a.csv", rows), fps=1).tracks["aus"].column("AU01")
     assert aus == pytest.approx(0.1)  # a face 8 % larger for one frame is not another's turn
 

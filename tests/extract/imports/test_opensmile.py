@@ -88,9 +88,7 @@ def test_other_sets_have_another_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_delimiters_line_ends_and_byte_order_mark(
-    tmp_path: Path, delimiter: str, end: str
-) -> None:
+def test_delimiters_line_ends_and_byte_order_mark(tmp_path: Path, delimiter: str, end: str) -> None:
     text = "\ufeff" + (LLD + "x;0.0;1.0;2.0\nx;0.01;1.5;\n").replace(";", delimiter)
     track = read(write(tmp_path / "a.csv", text.replace("\n", end))).tracks["egemaps_lld"]
     assert track.values[0].tolist() == [1.0, 2.0] and np.isnan(track.values[1, 1])

@@ -28,7 +28,6 @@ _ENDINGS = (".npy", ".npz", ".safetensors", ".h5", ".hdf5", ".csv", ".tsv", ".pa
 _FILES_KEPT = 4
 _COLUMNS = re.compile(r"(.*)\[(-?\d*):(-?\d*)\]")
 _ADDRESS = re.compile(r"(.*)\[(\d+)\]")
-_COLUMNS = re.compile(r"(.*#[^#]*)\[(-?\d*):(-?\d*)\]")
 _CONVERT = (
     "pickles run the code they name: load it where you trust it and save it with "
     "numpy.savez or safetensors"
@@ -40,7 +39,6 @@ def read_array(given: str) -> Array:
 
     Raises TextualizeError in one line that says what is missing or of what shape it is.
     """
-    given, columns = _columns(given)
     path, key = located(given)
     part = slice(None)
     if key is not None and (address := _COLUMNS.fullmatch(key)):
@@ -56,20 +54,12 @@ def read_array(given: str) -> Array:
             f"{given} has shape {values.shape}, expected (T, D): name a row of it, "
             f"{path.name}#{key or ''}[0]"
         )
-    values = values.astype(np.float64)[:, columns]
+    values = values[:, part].astype(np.float64)
     if np.isinf(values).any():
         raise TextualizeError(
             f"{given}: row {int(np.isinf(values).any(axis=1).argmax())} is infinite"
         )
     return values
-
-
-def _columns(given: str) -> tuple[str, slice]:
-    """Return a sidecar without the columns it names, and those: "all.csv#12[0:-1]"."""
-    found = _COLUMNS.fullmatch(given)
-    if not found:
-        return given, slice(None)
-    return found[1], slice(*(int(cell) if cell else None for cell in found.groups()[1:]))
 
 
 def array_names(path: Path) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ class FexTable:
         if key is not None and "input" not in table.texts:
             raise TextualizeError(f"{path} has no column 'input' to find '{key}' in")
         rows = np.arange(len(table)) if key is None else table.rows_of("input", key)
-        if key is None and len(set(table.texts.get("input", ()))) > 1:
+        if key is None and len(set(table.texts.get("input", ())) - {""}) > 1:
             raise TextualizeError(f"{path} holds several inputs; name one: {path.name}#INPUT")
         return self._reading(media, table, table.checked(rows))
 

@@ -44,7 +44,7 @@ _FUNCTIONAL = re.compile(
     r"_(?:amean|stddev\w*|percentile[\d.]+|pctlrange\S+|(?:mean|stddev)\w+Slope)$"
 )
 _GEMAPS = re.compile(r"(?i)loudness_sma3|F0semitoneFrom27\.5Hz")
-_CLOCK = re.compile(r"(?:(\d+) days? ?)?(?:\+?(\d+):(\d\d):)?(\d+(?:\.\d+)?)")
+_CLOCK = re.compile(r"(?:(\d+) days? ?)?(?:\+?(\d+):(\d\d):)?(\d+(?:\.\d+)?)?")
 
 
 class OpenSmileTable:
@@ -167,13 +167,15 @@ def _times(table: Table, rows: Rows) -> tuple[Float64 | None, Float64 | None]:
 def seconds(cell: str, table: Table, row: int) -> float:
     """Return a time cell in seconds: "2.5" or "0 days 00:00:02.500000"."""
     match = _CLOCK.fullmatch(cell.strip())
-    if match is None:
+    if match is None or not cell.strip():
         raise TextualizeError(
             f"{table.path}:{table.lines[row]}: '{cell}' is not a time; expected seconds or "
             "'0 days 00:00:02.5'"
         )
     days, hours, minutes, rest = match.groups()
-    return int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
+    return (
+        int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest or 0)
+    )
 
 
 def _grid(
