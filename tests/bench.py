@@ -101,12 +101,14 @@ def bootstrap() -> None:
 
 
 if __name__ == "__main__":
+    import bench_corpus
     import bench_extract
     import bench_py_feat
 
     pitch()
     labels()
     bootstrap()
+    bench_corpus.corpus()
     bench_extract.pipeline()
     bench_extract.processes()
     bench_py_feat.py_feat()

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from textualize.corpus.cli import app as corpus_commands
 from textualize.errors import TextualizeError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(corpus_commands, name="corpus")
 # a pipe has no width: tables must not wrap at 80 columns there
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -129,6 +131,7 @@ def extract(
 ) -> int:
     """Read videos, recordings and images into a corpus of tracks and transcripts."""
     from textualize.console import extraction_summary, options_of, progress_bar
+    from textualize.datasets.published import keep_published
     from textualize.datasets.sources import listing_of
     from textualize.extract.pipeline import extract_corpus
 
@@ -150,6 +153,8 @@ def extract(
             earlier_failures=listing.failures,
             progress=step,
         )
+    if dataset:
+        keep_published(dataset, source[0], listing.clips, corpus)
     return extraction_summary(outcome, out, err, as_json=as_json)
 
 
@@ -218,7 +223,11 @@ def train(
     corpus: CorpusOption,
     out_folder: Annotated[Path, typer.Option("--out", help="Run folder.")],
     folds: Annotated[
-        int | None, typer.Option(min=2, help="Grouped folds; by default the corpus' own splits.")
+        str | None,
+        typer.Option(
+            help="A number of grouped folds, 'loso', 'published', or a file of `corpus split`; "
+            "by default the corpus' own splits."
+        ),
     ] = None,
     fold: Annotated[int, typer.Option(min=1, help="Which of the folds, from 1.")] = 1,
     test: Annotated[str, typer.Option(help="With own splits: the split never read.")] = "test",
@@ -230,6 +239,7 @@ def train(
     """Train one method on a corpus; every choice is made on validation clips."""
     from textualize.console import training_summary
     from textualize.datasets.folds import chosen_fold
+    from textualize.datasets.published import PUBLISHED
     from textualize.finetune.recipe import load_recipe
     from textualize.finetune.train import train as train_method
     from textualize.store import Corpus
@@ -238,7 +248,9 @@ def train(
     loaded = load_recipe(recipe, extra)
     opened = Corpus(corpus)
     records = {r.clip.id: r for r in opened.records() if r.clip.label is not None}
-    part = chosen_fold([r.clip for r in records.values()], folds, fold, test)
+    part = chosen_fold(
+        [r.clip for r in records.values()], folds, fold, test, published=opened.folder / PUBLISHED
+    )
     run_folder = train_method(
         loaded,
         [records[i] for i in part.train],
@@ -246,6 +258,7 @@ def train(
         out_folder,
         labels=opened.labels,
         test=part.test,
+        leaks=part.leaks,
     )
     training_summary(run_folder, out)
     return 0

@@ -15,11 +15,13 @@ import os
 import re
 import secrets
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from textualize.corpus.examples import Example
+from textualize.describe import clean_transcript
 from textualize.errors import TextualizeError
 from textualize.store import Corpus, StorageError, read_json
 from textualize.types import Clip, Record, Utterance
@@ -55,7 +57,7 @@ def name_words(speakers: Iterable[str]) -> frozenset[str]:
     >>> sorted(name_words(["Joey", "Mr. Heckles", "The Waiter", "actor_03", "Ross and Rachel"]))
     ['Heckles', 'Joey', 'Rachel', 'Ross']
     """
-    words = {w for s in speakers for w in _WORD.findall(s)}
+    words = {w for s in speakers for w in _words(s)}
     return frozenset(w for w in words if len(w) > 1 and w[0].isupper() and w.lower() not in _ROLES)
 
 
@@ -68,8 +70,15 @@ def masked(text: str, names: frozenset[str]) -> str:
     >>> masked("Joey's here, JOEY and joey", frozenset({"Joey"}))
     "[name]'s here, [name] and joey"
     """
+    if not names:
+        return text
+    composed = unicodedata.normalize("NFC", text)  # an accent may be a character of its own
     upper = {n.upper() for n in names}
-    return _WORD.sub(lambda m: MASK if m[0] in names or m[0] in upper else m[0], text)
+    return _WORD.sub(lambda m: MASK if m[0] in names or m[0] in upper else m[0], composed)
+
+
+def _words(name: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFC", name))
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -118,7 +127,7 @@ class Disguise:
         taken = people | groups | ids
         self._people = self._numbered("s", people, taken)
         self._groups = self._numbered("g", groups, taken)
-        given = {w for name in share.names for w in _WORD.findall(name)}
+        given = {w for name in share.names for w in _words(name)}
         self.names = name_words(people) | given if share.mask_names else frozenset()
 
     def hashed(self, kind: str, name: str) -> str:
@@ -143,7 +152,9 @@ class Disguise:
     def record(self, record: Record) -> Record:
         """Return a record before it is put into words: turns before it renamed, names masked."""
         clip = record.clip
-        written = masked(clip.transcript, self.names) if clip.transcript else clip.transcript
+        written = clip.transcript
+        if written:
+            written = masked(clean_transcript(written, len(written)), self.names)
         context = tuple(self._said(u) for u in clip.context)
         utterances = tuple(self._said(u) for u in record.utterances)
         return replace(
@@ -151,7 +162,8 @@ class Disguise:
         )
 
     def _said(self, utterance: Utterance) -> Utterance:
-        text = masked(utterance.text, self.names)
+        # cleaned first: an invisible character may stand inside a name
+        text = masked(clean_transcript(utterance.text, max(1, len(utterance.text))), self.names)
         return replace(utterance, text=text, words=(), speaker=self.person(utterance.speaker))
 
     def example(self, example: Example) -> Example:
