@@ -36,7 +36,7 @@ def pipeline() -> None:
 
     clips = demo_clips(CLIPS)
     sensors = {spec: make_sensor(spec) for spec in SENSORS}
-    seconds = sum(open_media(c).duration for c in clips)
+    seconds = sum(open_media(c).duration_s for c in clips)
 
     def whole() -> None:
         for clip in clips:

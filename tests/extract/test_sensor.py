@@ -70,14 +70,13 @@ def media(tmp_path):
     return open_media(Clip("a", tmp_path / "a.wav"))
 
 
-def test_every_sensor_in_the_table_exists_and_says_what_it_reads():
+def test_every_sensor_in_the_table_exists():
     import importlib
 
     for modality, where in SENSORS.values():
         module, _, name = where.partition(":")
         kind = getattr(importlib.import_module(module), name)
         assert kind.modality == modality
-        assert set(kind.reads) <= {"frames", "sound", "words"}
 
 
 @pytest.mark.parametrize(

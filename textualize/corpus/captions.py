@@ -19,6 +19,7 @@ class Turns:
         self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
     def write(self, example: Example) -> None:
+        """Write a clip's turns, a line each."""
         self._silent += not example.utterances
         for start, end, speaker, _ in example.utterances:
             if not 0 <= start < end < float("inf"):
@@ -31,6 +32,7 @@ class Turns:
             )
 
     def close(self) -> None:
+        """Finish the file; `notes` then say what was left out."""
         self._file.close()
         self.notes += _missing(self._silent, self._untimed)
 
@@ -41,7 +43,7 @@ def field_of(text: str) -> str:
     >>> field_of("a b/1"), field_of("é_1")
     ('a%20b%2F1', 'é_1')
     """
-    return "".join(c if c.isalnum() or c in "_-." else quote(c, safe="") for c in text)
+    return "".join(c if c.isalnum() or c in "_-." else quote(c, safe="", errors="surrogatepass") for c in text)
 
 
 def file_name(text: str) -> str:
@@ -64,6 +66,7 @@ class Captions:
         self._folder.mkdir()
 
     def write(self, example: Example) -> None:
+        """Write a clip's captions as a file of its own; none where nothing was said."""
         said = [u for u in example.utterances if u[3]]
         timed = [u for u in said if 0 <= u[0] < u[1] < float("inf")]
         self._silent += not said
@@ -77,6 +80,7 @@ class Captions:
             path.write_text("\n".join(blocks), "utf-8", "backslashreplace", "\n")
 
     def close(self) -> None:
+        """Say in `notes` what was left out."""
         self.notes += _missing(self._silent, self._untimed)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from textualize.corpus.examples import Plan
-from textualize.corpus.formats import FORMATS
+from textualize.corpus.export_formats import EXPORT_FORMATS
 from textualize.corpus.share import Share, holds
 from textualize.corpus.tables import features
 from textualize.corpus.writing import Options
@@ -15,23 +15,17 @@ from textualize.corpus.writing import Options
 if TYPE_CHECKING:
     from textualize.corpus.export import Exported
 
-_HOW = {
-    "hf": 'datasets.load_dataset("this folder")',
-    "trl": 'datasets.load_dataset("json", data_files="train.jsonl") is a train_dataset of '
-    "trl.SFTTrainer",
-    "sharegpt": "dataset_dir: this folder",
-    "alpaca": "dataset_dir: this folder",
-    "csv": 'pandas.read_csv("clips.csv")',
-    "rttm": 'one line a turn; recordings are clips, with "%20" for a blank',
-    "srt": "one file a clip, named like it",
-}
-
 
 def card(made: Exported, what: Plan, options: Options, share: Share | None) -> str:
     """Return the text of README.md: what is in the folder, what is not, how it is opened."""
     lines = [_header(made, what, options)] if made.format == "hf" else []
-    lines += ["# Clips in words", "", f"Format {made.format}: {FORMATS[made.format].about}.", ""]
-    lines += [f"    {_HOW[made.format]}", ""]
+    lines += [
+        "# Clips in words",
+        "",
+        f"Format {made.format}: {EXPORT_FORMATS[made.format].about}.",
+        "",
+    ]
+    lines += [f"    {EXPORT_FORMATS[made.format].opened}", ""]
     lines += [f"- {split or 'without a split'}: {n} rows" for split, n in made.written.items()]
     lines += [f"- left out: {n} clips {reason}" for reason, n in made.left_out.items()]
     if made.about["fold"]:

@@ -64,6 +64,7 @@ def completion_row(example: Example) -> dict[str, Any]:
 
 
 def trl(folder: Path, what: Plan, options: Options) -> Writer:
+    """Return the writer of TRL's rows; raises TextualizeError for a system text in plain rows."""
     if options.style == "prompt-completion":
         if options.system:
             raise TextualizeError("a plain prompt has no system turn: use --style messages")
@@ -104,15 +105,18 @@ class _Factory(_Lines):
             for split in sorted(self.splits)
         }
         write_json_atomic(self._folder / "dataset_info.json", described)
-        self.notes.append(f"LLaMA-Factory: dataset_dir: this folder, dataset: {min(described)}")
+        names = ", ".join(described)
+        self.notes.append(f"LLaMA-Factory: dataset_dir is this folder, datasets are {names}")
 
 
 def sharegpt(folder: Path, what: Plan, options: Options) -> Writer:
+    """Return the writer of conversations for LLaMA-Factory."""
     columns = {"messages": "conversations"} | ({"system": "system"} if options.system else {})
     return _Factory(folder, lambda e: sharegpt_row(e, options.system), columns, "sharegpt")
 
 
 def alpaca(folder: Path, what: Plan, options: Options) -> Writer:
+    """Return the writer of instructions for LLaMA-Factory."""
     columns = {"prompt": "instruction", "query": "input", "response": "output"}
     columns |= {"system": "system"} if options.system else {}
     return _Factory(folder, lambda e: alpaca_row(e, options.system), columns, "alpaca")

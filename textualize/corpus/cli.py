@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -219,3 +219,89 @@ def import_(
             progress=step,
         )
     return print_import(made, out, err, as_json=as_json)
+
+
+@app.command(
+    epilog="Example: textualize corpus export corpora/mine --format hf --folds 5 --out exports/mine"
+    "   ·   textualize corpus export corpora/mine --format csv --share --mask-names --out shared"
+)
+def export(
+    corpus: CorpusArgument,
+    format_name: Annotated[
+        str, typer.Option("--format", help="hf, trl, sharegpt, alpaca, csv, rttm or srt.")
+    ],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    template: Annotated[str, typer.Option(help="Shipped name or a .jinja file.")] = "compound",
+    modalities: Annotated[
+        str, typer.Option(help="Letters of T (transcript), V (face), A (voice).")
+    ] = "TVA",
+    turns: Annotated[int, typer.Option(min=0, help="Previous dialogue turns in the prompt.")] = 0,
+    wording: Annotated[
+        Literal["terse", "sentences"], typer.Option(help="Face and voice as a list or sentences.")
+    ] = "terse",
+    system: Annotated[str, typer.Option(help="System text of chats.")] = "",
+    style: Annotated[
+        Literal["messages", "prompt-completion"], typer.Option(help="Rows of --format trl.")
+    ] = "messages",
+    folds: Annotated[
+        str | None,
+        typer.Option(help="As for split; default: the corpus' own splits, else all as 'train'."),
+    ] = None,
+    fold: Annotated[int, typer.Option(min=1, help="Which of the folds.")] = 1,
+    test: Annotated[str, typer.Option(help="With 'published': the split reported on.")] = "test",
+    seed: Annotated[int, typer.Option(help="Another assignment of the groups.")] = 0,
+    predictions: Annotated[
+        Path | None, typer.Option(help="predictions.jsonl of a run, as columns of hf and csv.")
+    ] = None,
+    escape_formulas: Annotated[
+        bool, typer.Option("--escape-formulas", help="csv: ' before what a spreadsheet would run.")
+    ] = False,
+    share: Annotated[
+        bool, typer.Option("--share", help="Without ids, paths, names or times in the source.")
+    ] = False,
+    mask_names: Annotated[
+        bool, typer.Option("--mask-names", help="With --share: mask people's names in the words.")
+    ] = False,
+    names: Annotated[
+        Path | None, typer.Option(help="With --mask-names: a file of further names, one a line.")
+    ] = None,
+    no_transcript: Annotated[
+        bool, typer.Option("--no-transcript", help="With --share: leave the words out.")
+    ] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="With --share: the private key, made if missing. Default: OUT.key.json"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Write the clips in words as other tools read them, or as they can be published."""
+    from textualize.console import progress_bar
+    from textualize.corpus.export import Request, export_corpus, print_export
+    from textualize.corpus.share import share_options
+    from textualize.store import Corpus
+
+    request = Request(
+        format_name,
+        template=template,
+        modalities=modalities,
+        turns=turns,
+        wording=wording,
+        system=system,
+        style=style,
+        folds=folds,
+        fold=fold,
+        test=test,
+        seed=seed,
+        predictions=predictions,
+        escape_formulas=escape_formulas,
+        share=share_options(
+            out_folder, share, key=key, mask=mask_names, names=names, transcript=not no_transcript
+        ),
+    )
+    with progress_bar("export", quiet=as_json) as step:
+        made = export_corpus(Corpus(corpus), out_folder, request, step)
+    if as_json:
+        print(json.dumps(made.to_json(), ensure_ascii=False))
+    else:
+        print_export(made, out)
+    return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from rich.console import Console
 
 from textualize.corpus.card import card
 from textualize.corpus.examples import Example, Plan, examples, plan
-from textualize.corpus.formats import FORMATS
+from textualize.corpus.export_formats import EXPORT_FORMATS
 from textualize.corpus.share import Disguise, Share, by_hash
 from textualize.corpus.verify import verify_share
 from textualize.corpus.writing import Options, Style, Writer
@@ -108,9 +109,9 @@ def export_corpus(
             that holds something else, or, for `share`, something of the corpus found in the export.
     """
     folder = Path(out)
-    chosen = FORMATS.get(request.format)
+    chosen = EXPORT_FORMATS.get(request.format)
     if chosen is None:
-        raise unknown("format", request.format, FORMATS)
+        raise unknown("format", request.format, EXPORT_FORMATS)
     request = _checked(request, folder)
     what = plan(
         corpus,
@@ -140,7 +141,7 @@ def export_corpus(
 
 def _checked(request: Request, out: Path) -> Request:
     """Return the request with what sharing leaves out; raises TextualizeError for what is odd."""
-    chosen = FORMATS[request.format]
+    chosen = EXPORT_FORMATS[request.format]
     refused = {
         "--predictions": bool(request.predictions) and not chosen.predictions,
         "--system": bool(request.system) and not chosen.asks,
@@ -191,7 +192,7 @@ class _Rows:
 
     def _read(self, disguise: Disguise | None) -> Iterator[Example]:
         answers = _answers(self.request.predictions, self.what)
-        ask = FORMATS[self.request.format].asks
+        ask = EXPORT_FORMATS[self.request.format].asks
         missing = 0
         for done, record in enumerate(self.corpus.stream(), 1):
             self.progress(done, self.what.clips, record.clip.id)
@@ -256,7 +257,11 @@ def _concluded(
         "fold": what.fold,
         "shared": request.share is not None,
     }
-    notes = (*what.notes, *rows.notes, *writer.notes)
+    planned = what.notes
+    if request.share is not None:  # a fold may be called like its subject, a leak name a clip
+        about["fold"] = f"number {request.fold}" if what.fold else ""
+        planned = tuple(re.sub(r"fold .*? leaks: | \(first: .*\)", "", n) for n in planned)
+    notes = (*planned, *rows.notes, *writer.notes)
     counts = dict(sorted(written.items()))
     return Exported(folder, request.format, what.clips, counts, what.left_out, notes, about)
 

@@ -51,6 +51,32 @@ class Share:
     transcript: bool = True
 
 
+def share_options(
+    out: Path,
+    share: bool,
+    *,
+    key: Path | None = None,
+    mask: bool = False,
+    names: Path | None = None,
+    transcript: bool = True,
+) -> Share | None:
+    """Return what a command line asks for, None without `share`; the key lies beside `out`.
+
+    Raises:
+        TextualizeError: an option that needs another one, or an unreadable file of names.
+    """
+    if not share:
+        if key or mask or names or not transcript:
+            raise TextualizeError(
+                "--key, --mask-names, --names and --no-transcript go with --share: add it"
+            )
+        return None
+    if names and not mask:
+        raise TextualizeError("--names goes with --mask-names: add it")
+    private = key or out.with_name(f"{out.name}.key.json")
+    return Share(private, mask, read_names(names) if names else (), transcript)
+
+
 def name_words(speakers: Iterable[str]) -> frozenset[str]:
     """Return the words of speakers' names: capitalised, of two letters or more, no roles.
 
@@ -233,8 +259,8 @@ def holds(share: Share) -> Sequence[str]:
         "Holds: labels and descriptions of face and voice, a clip at a time"
         + (", and the words spoken." if share.transcript else "."),
         "Does not hold: pictures, sound, measured tracks, file names, paths, media digests, ids or "
-        "names of the corpus. Ids are keyed hashes; people are s01, …, groups g01, …; times count "
-        "from the start of the clip.",
+        "names of the corpus. Ids are keyed hashes, people and groups are numbered, times count from "
+        "the start of the clip.",
         names if share.transcript else "The words spoken were left out.",
         "Not anonymous against who has the corpus: descriptions and words can be compared with "
         "it. Publish only what the people shown have agreed to.",

@@ -20,7 +20,7 @@ class Parquet:
 
     def __init__(self, folder: Path, what: Plan, options: Options) -> None:
         try:
-            import pyarrow  # noqa: F401
+            import pyarrow  # type: ignore[import-untyped] # noqa: F401
         except ModuleNotFoundError:
             raise missing_package("the hf export", "pyarrow", "finetune") from None
         self.notes: list[str] = []
@@ -31,6 +31,7 @@ class Parquet:
         self._files: dict[str, Any] = {}
 
     def write(self, example: Example) -> None:
+        """Keep a row until its group is full."""
         rows = self._rows.setdefault(example.split, [])
         row = {name: getattr(example, name, None) for name in self._schema.names}
         if not self._what.numeric:
@@ -48,16 +49,24 @@ class Parquet:
             self._files[split] = parquet.ParquetWriter(path, self._schema)
         rows = self._rows[split]
         names = set(self._schema.names)
-        kept = [{k: v for k, v in row.items() if k in names} for row in rows]
+        kept = [{k: _text(v) for k, v in row.items() if k in names} for row in rows]
         self._files[split].write_table(pa.Table.from_pylist(kept, self._schema))
         rows.clear()
 
     def close(self) -> None:
+        """Write what is kept, and the files' ends."""
         for split, rows in self._rows.items():
             if rows:
                 self._flush(split)
         for file in self._files.values():
             file.close()
+
+
+def _text(value: Any) -> Any:
+    """Return text as UTF-8 can hold it: a clip's id may come from a file name of any bytes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def _schema(what: Plan, options: Options) -> Any:
@@ -90,7 +99,7 @@ def features(what: Plan, options: Options) -> list[dict[str, Any]]:
 
 
 def _declared(kind: Any) -> dict[str, Any]:
-    import pyarrow.types as is_
+    import pyarrow.types as is_  # type: ignore[import-untyped]
 
     if not is_.is_list(kind):
         return {"dtype": "string" if is_.is_string(kind) else "float64"}
@@ -115,6 +124,7 @@ class Table:
         self._csv.writeheader()
 
     def write(self, example: Example) -> None:
+        """Write a row."""
         row = {name: getattr(example, name, None) for name in self._csv.fieldnames}
         row["face"], row["voice"] = (
             "; ".join(c["text"] for c in example.cues if c["modality"] == modality)
@@ -131,6 +141,7 @@ class Table:
         return f"'{value}" if self._escape else value
 
     def close(self) -> None:
+        """Finish the file; `notes` then say how many cells a spreadsheet would run."""
         self._file.close()
         if self._formulas:
             done = "were given a ' in front" if self._escape else "run there: --escape-formulas"

@@ -168,7 +168,7 @@ def _walk(value: Any, where: str, column: str) -> Iterator[Cell]:
 
 def _parquet(path: Path) -> Iterator[Cell]:
     try:
-        from pyarrow import parquet
+        from pyarrow import parquet  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         raise missing_package("reading an hf export", "pyarrow", "finetune") from None
     file = parquet.ParquetFile(path)

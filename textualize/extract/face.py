@@ -169,7 +169,7 @@ class Models:
         self._warned = True
         height, width = rgb.shape[:2]
         flat = [c for p in found[0].landmark for c in (p.x, p.y, p.z)]
-        mesh: Float64 = np.array(flat).reshape(-1, 3) * (width, height, width)
+        mesh: Float64 = np.array(flat).reshape(-1, 3) * np.array([width, height, width], float)
         return Seen(mesh, _box(mesh), score)
 
 

@@ -66,8 +66,9 @@ class Kept:
             self.lost = f"no {what}: the clip is longer than {longest_s / 60:.0f} minutes"
         self._what = what
         self.media = replace(media, rate_hz=min(most_hz, media.rate_hz))
-        self._due = media.span.start
-        self._early = 0.5 / media.rate_hz
+        self._thins = most_hz < media.rate_hz
+        self._early = 0.5 * self.media.rate_hz / media.rate_hz  # half a picture, in rows
+        self._row = -2  # a first picture may come before its row
         self._frames: list[int] = []
         self._times: list[float] = []
         self._held: dict[tuple[int, int], Array] = {}
@@ -75,10 +76,13 @@ class Kept:
 
     def wants(self, frame: int, time: float) -> bool:
         """Return whether this picture's faces are kept; asked once for each picture, in order."""
-        if self.lost or time < self._due - self._early:
+        if self.lost:
             return False
-        step = 1 / self.media.rate_hz
-        self._due += step * max(1, math.floor((time + self._early - self._due) / step) + 1)
+        if self._thins:
+            row = math.floor((time - self.media.span.start) * self.media.rate_hz + self._early)
+            if row <= self._row:
+                return False
+            self._row = row
         self._frames.append(frame)
         self._times.append(time)
         return True

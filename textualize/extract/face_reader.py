@@ -14,20 +14,21 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from textualize.errors import TextualizeError
 from textualize.extract.action_units import Float64
 from textualize.extract.face_images import CROPS_HZ, Array, Kept, aligned
 from textualize.extract.face_reading import (
     MOST_PEOPLE,
     Measured,
     chosen_rows,
-    face_tracks,
+    chosen_tracks,
     measure,
     shape_table,
     tracks_by_person,
 )
 from textualize.extract.face_tracks import Box, inside, middle, overlap
 from textualize.extract.people import Cuts, People, Person, Policy, sight
-from textualize.extract.sensor import Reader, Reading
+from textualize.extract.sensor import Reader, Reading, Reads
 from textualize.extract.sound import Stretch
 from textualize.extract.speaking import Choice, Loudness, choose
 from textualize.extract.video import Frame, Media
@@ -91,6 +92,7 @@ class FaceReader(Reader):
         self._probe_at = -np.inf
         self._several = False
         self._crowd = self._rescued = 0
+        self._lost: list[str] = []
         self._crops = Kept(media, "crops", CROPS_HZ) if wanted.crops else None
         self._meshes = Kept(media, "landmarks") if wanted.landmarks else None
         shapes = wanted.blendshapes
@@ -112,6 +114,14 @@ class FaceReader(Reader):
     def sound(self, stretch: Stretch) -> None:
         """Take how loud it is."""
         self._loudness.add(stretch)
+
+    def lost(self, kind: Reads, error: TextualizeError) -> None:
+        """Go on with the sound or the pictures that came; raises the error if no picture did."""
+        if kind == "frames" and not self._times:
+            raise error
+        ended = f", only the first {len(self._times)}" if kind == "frames" else ""
+        what = "pictures" if kind == "frames" else "sound"
+        self._lost.append(f"{what} could not be decoded{ended}")
 
     def _look(self, frame: Frame) -> list[Seen]:
         active = self._people.active(frame.time)
@@ -177,7 +187,7 @@ class FaceReader(Reader):
             measure(p, speaking, table, self._shape_names)
             for p, speaking, table in zip(persons, choice.speaking, shapes, strict=True)
         ]
-        tracks = face_tracks(self._media, times, persons, measured, choice.person, name)
+        tracks = chosen_tracks(self._media, times, persons, measured, choice.person, name)
         if policy == "all":
             tracks |= tracks_by_person(self._media, times, persons, measured, name)
         ids = np.array([*(p.id for p in persons), 0])[choice.person]  # 0, the last, for nobody
@@ -220,9 +230,11 @@ class FaceReader(Reader):
             notes += [f"tracks of their own for the {MOST_PEOPLE} seen longest"]
         if any(measured[j].neutral == "average" for j in np.unique(choice.person) if j >= 0):
             notes += ["compared with an average face: too short for its own neutral"]
-        if self._shapes and not self._shape_names:
+        if self._shapes and not self._shapes.lost and not self._shape_names:
             notes += ["no blendshapes: the network of the task file found no face"]
-        notes += [kept.lost for kept in (self._crops, self._meshes) if kept and kept.lost]
+        kept = (self._crops, self._meshes, self._shapes)
+        notes += [one.lost for one in kept if one and one.lost]
+        notes += self._lost
         damaged = self._media.damaged_packets
         return notes + ([f"{damaged} damaged packets"] if damaged else [])
 

@@ -50,8 +50,11 @@ def measure(
 
 
 def shape_table(person: Person, kept: Kept | None, names: tuple[str, ...]) -> Float64 | None:
-    """Return a person's blendshapes, (N, 52), NaN where none were found; None if nowhere."""
-    if kept is None or not names:
+    """Return a person's blendshapes, (N, 52), NaN where none were found.
+
+    None where nobody's were found or they were too many to keep.
+    """
+    if kept is None or kept.lost or not names:
         return None
     blank = np.full(len(names), np.nan)
     rows = [kept.get(int(frame), person.id, blank) for frame in person.frames]
@@ -73,7 +76,7 @@ def chosen_rows(
     return table
 
 
-def face_tracks(
+def chosen_tracks(
     media: Media,
     times: Float64,
     persons: Sequence[Person],
@@ -107,5 +110,5 @@ def tracks_by_person(
         own, numbers = [persons[j]], [measured[j]]
         always = np.zeros(len(times), np.intp)
         suffix = f".{persons[j].id}"
-        tracks |= face_tracks(media, times, own, numbers, always, source, suffix)
+        tracks |= chosen_tracks(media, times, own, numbers, always, source, suffix)
     return tracks

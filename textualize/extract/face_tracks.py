@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textualize.extract.video import Frame, Media
+from textualize.extract.video import Media
 from textualize.types import Track, Unit
 
 # `person` is the id of the face the row is from (1, 2, …), `speaking` how sure it is that this
@@ -48,18 +48,6 @@ def nearest_rows(times: NDArray[np.floating[Any]], media: Media) -> NDArray[np.i
     right = np.abs(times[np.minimum(order, len(times) - 1)] - grid)
     best = np.where(left <= right, order - 1, np.minimum(order, len(times) - 1))
     return np.where(np.minimum(left, right) <= 1 / media.rate_hz + 1e-6, best, -1)
-
-
-def batched(frames: Iterable[Frame], size: int) -> Iterator[tuple[Frame, ...]]:
-    """Yield frames in groups of at most `size`, all of one picture size in a group."""
-    group: list[Frame] = []
-    for frame in frames:
-        if group and (len(group) == size or frame.rgb.shape != group[0].rgb.shape):
-            yield tuple(group)
-            group = []
-        group.append(frame)
-    if group:
-        yield tuple(group)
 
 
 def weights_digest(files: Iterable[Path]) -> str:
