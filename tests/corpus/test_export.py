@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textualize.corpus.captions import clock, field_of, file_name
+from textualize.corpus.cli import app
 from textualize.corpus.export import Request, export_corpus
 from textualize.corpus.export_formats import EXPORT_FORMATS
 from textualize.corpus.tables import FORMULA
@@ -364,3 +365,18 @@ def test_bad_requests_are_one_clear_line(corpus, tmp_path):
     bare = corpus_of(tmp_path / "bare", [clip(0, label=None)])
     with pytest.raises(TextualizeError, match="no labelled clip"):
         export_corpus(bare, tmp_path / "out", Request("hf"))
+
+
+def test_the_command_line_writes_and_says_what_it_wrote(corpus, tmp_path, capsys):
+    arguments = ["export", str(corpus.folder), "--format", "csv", "--out", str(tmp_path / "out")]
+    assert app([*arguments, "--json"], standalone_mode=False) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["written"] == {"test": 8, "train": 16, "validation": 8}
+    stored = json.loads((tmp_path / "out" / "export.json").read_text("utf-8"))
+    assert said == {"folder": str(tmp_path / "out"), **stored}
+    shared = [*arguments[:-1], str(tmp_path / "shared"), "--share", "--mask-names"]
+    assert app(shared, standalone_mode=False) == 0
+    assert (tmp_path / "shared.key.json").is_file()
+    assert "note: " in capsys.readouterr().out  # cells a spreadsheet would run
+    with pytest.raises(TextualizeError, match="go with --share"):
+        app([*arguments, "--mask-names"], standalone_mode=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -98,12 +99,14 @@ def run(job) -> dict:
         workers=job["workers"],
         retry_failed=True,
     )
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    # not ru_maxrss for this process: it begins at what the process that started it had
+    own = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {
         "clips": done.clips,
         "failures": [[f.clip, f.stage, f.error] for f in done.failures],
         "states": done.states,
-        "peak_mb": max(resource.getrusage(k).ru_maxrss for k in kinds) / 1024,
+        "peak_mb": max(int(own[1]) if own else 0, children) / 1024,
     }
 
 
@@ -150,7 +153,7 @@ def deaths(job) -> dict:
     return {"steps": whole, "signals": signals, "completed": completed}
 
 
-if __name__ != "drill":  # the script itself and, in a worker, the script imported again
+if __name__ in ("__main__", "__mp_main__"):  # the script itself and, in a worker, the script imported again
     register()
 if __name__ == "__main__":
     asked = json.loads(Path(sys.argv[1]).read_text())

@@ -43,7 +43,9 @@ def field_of(text: str) -> str:
     >>> field_of("a b/1"), field_of("é_1")
     ('a%20b%2F1', 'é_1')
     """
-    return "".join(c if c.isalnum() or c in "_-." else quote(c, safe="", errors="surrogatepass") for c in text)
+    return "".join(
+        c if c.isalnum() or c in "_-." else quote(c, safe="", errors="surrogatepass") for c in text
+    )
 
 
 def file_name(text: str) -> str:

@@ -1,9 +1,10 @@
 """Exports without faces, voices or names: what of a corpus can be published.
 
-Ids become keyed hashes (HMAC-SHA256; Krawczyk et al. 1997, RFC 2104), subjects and speakers s01, …,
-groups g01, …; times count from the clip's start; rows stand in the order of their hashes. The key
-lies in a file beside the export: with it the owner finds a clip again, without it nobody can try
-ids one by one. `verify_share` reads everything back and looks for what must not be there.
+Ids become keyed hashes (HMAC-SHA256, RFC 2104), subjects and speakers s01, …, groups g01, …, never a
+name the corpus has used. Times count from the clip's start; rows stand in the order of their
+hashes. The key lies in a file beside the export: with it the owner finds a clip again, without it
+nobody can try ids one by one. `verify_share` reads everything back and looks for what must not be
+there.
 """
 
 from __future__ import annotations
@@ -259,8 +260,8 @@ def holds(share: Share) -> Sequence[str]:
         "Holds: labels and descriptions of face and voice, a clip at a time"
         + (", and the words spoken." if share.transcript else "."),
         "Does not hold: pictures, sound, measured tracks, file names, paths, media digests, ids or "
-        "names of the corpus. Ids are keyed hashes, people and groups are numbered, times count from "
-        "the start of the clip.",
+        "names of the corpus. Ids are keyed hashes, people and groups are numbered, times count "
+        "from the start of the clip.",
         names if share.transcript else "The words spoken were left out.",
         "Not anonymous against who has the corpus: descriptions and words can be compared with "
         "it. Publish only what the people shown have agreed to.",

@@ -39,12 +39,12 @@ def aligned(rgb: NDArray[np.uint8], mesh: Float64, side: int) -> NDArray[np.uint
     """Return the face upright, (side, side, 3): eyes level, 0.36 down, half a face width apart."""
     import cv2
 
-    right, left = (mesh[list(corners), :2].mean(axis=0) for corners in _EYES)
     scale = side / _WIDTH / max(float(np.linalg.norm(mesh[263, :2] - mesh[33, :2])), 1e-6)
     if scale < _SHRINK:  # a large face: averaged before it is sampled
-        factor = scale / _SHRINK
+        factor, scale = scale / _SHRINK, _SHRINK
         small = cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        return aligned(np.asarray(small, np.uint8), mesh * factor, side)
+        rgb, mesh = np.asarray(small, np.uint8), mesh * factor
+    right, left = (mesh[list(corners), :2].mean(axis=0) for corners in _EYES)
     across = left - right
     angle = math.atan2(across[1], across[0])
     cos, sin = math.cos(angle), math.sin(angle)
