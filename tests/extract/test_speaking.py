@@ -101,7 +101,7 @@ def test_a_voice_that_no_lips_follow_leaves_the_largest() -> None:
     persons = [person(1, still, 10.0), person(2, still, 10.0, side=150.0)]
     choice = choose(persons, times(10.0, 10.0), 0.0, loudness(envelope(3, 10.0)), "speaker")
     assert set(choice.person) == {1}
-    assert choice.why == "the largest face was read: no one's lips follow the sound"
+    assert choice.why == "the largest face was read: no one's lips clearly follow the sound"
 
 
 def test_other_policies_do_not_listen() -> None:

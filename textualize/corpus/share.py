@@ -1,7 +1,7 @@
 """Exports without faces, voices or names: what of a corpus can be published.
 
-Ids become keyed hashes (HMAC-SHA256, RFC 2104), subjects and speakers s01, …, groups g01, …, never a
-name the corpus has used. Times count from the clip's start; rows stand in the order of their
+Ids become keyed hashes (HMAC-SHA256, RFC 2104), subjects and speakers s01, …, groups g01, …, never
+a name the corpus has used. Times count from the clip's start; rows stand in the order of their
 hashes. The key lies in a file beside the export: with it the owner finds a clip again, without it
 nobody can try ids one by one. `verify_share` reads everything back and looks for what must not be
 there.

@@ -6,6 +6,10 @@ those of a listener, or of someone who speaks at the same time, do not (Hershey 
 variables with correlation 0.3 in the one who speaks and 0 in all others, which gives every picture
 evidence for each face; a hidden Markov model whose states are the faces and "nobody in view" adds
 it up over time (Rabiner 1989, eq. 19-27). Sound may lead or trail the picture by up to 80 ms.
+
+Of six talkers (GRID, 3 s each), two at a time side by side with the sound of either, the right one
+was likelier in 30 of 30 clips at 25 pictures a second, in 28 at 12.5 and in 24 at 10; at 10 in 26
+clips one was likely enough to be chosen, in 23 of them the right one.
 """
 
 from __future__ import annotations
@@ -227,7 +231,8 @@ def choose(
     """Return which person is read in each picture, (T,), by the policy.
 
     A clip's only person is always read. While nobody in view is likely to speak, the last speaker
-    stays chosen, in view or not. Where no speaker can be told in the whole clip, the largest is.
+    stays chosen, in view or not. Where the one chosen is not, on average over the clip, likelier
+    than not to speak, the largest is chosen instead.
     """
     found = who_speaks(persons, times, start, power) if policy in ("speaker", "all") else None
     speaking = found.probability if found else [np.full(len(p), np.nan) for p in persons]
@@ -236,11 +241,13 @@ def choose(
     if policy in ("largest", "most_confident"):
         said = policy.replace("_", " ") + " face was read"
         return Choice(preferred(persons, times, policy), speaking, f"the {said}")
-    if found is not None and (found.person >= 0).any():
+    if found is not None:
         person = held(found.person)
-        sure = [speaking[j][person[p.frames] == j] for j, p in enumerate(persons)]
-        confidence = float(np.nanmean(np.concatenate(sure)))
-        return Choice(person, speaking, f"the speaker was read (confidence {confidence:.2f})")
-    lack = "no sound tells who speaks" if found is None else "no one's lips follow the sound"
+        sure = np.concatenate([speaking[j][person[p.frames] == j] for j, p in enumerate(persons)])
+        known = sure[np.isfinite(sure)]
+        confidence = float(known.mean()) if len(known) else 0.0
+        if confidence >= _SURE:
+            return Choice(person, speaking, f"the speaker was read (confidence {confidence:.2f})")
+    lack = "no sound tells who speaks" if found is None else "no one's lips clearly follow the sound"
     why = f"the largest face was read: {lack}"
     return Choice(preferred(persons, times, "largest"), speaking, why)
