@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from textualize.store import write_text_atomic
+from textualize.files import write_text_atomic
 
 BEGIN, END = "<!-- sensors -->", "<!-- /sensors -->"
 ASSETS = Path(os.environ.get("TEXTUALIZE_ASSETS", "../shared")) / "data"

@@ -10,7 +10,7 @@ from textualize import assets
 from textualize.cli import run
 from textualize.doctor import OF_SENSORS, PACKAGES, examine
 from textualize.extract.sensor import PRESETS, SENSORS
-from textualize.weights import WEIGHTS
+from textualize.weights.table import WEIGHTS
 
 SECTIONS = (
     "machine", "packages", "programs", "decoders", "weights", "sensors", "presets", "recipes",

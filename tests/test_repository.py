@@ -22,8 +22,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # a module may import from its own layer or any earlier one
 LAYERS = [
     {"errors", "types", "labels"},
-    {"speakers", "store", "assets", "datasets", "extract", "wording", "describe", "methods",
-     "weights", "cache", "download", "fetch", "windows"},
+    {"speakers", "files", "store", "assets", "datasets", "extract", "wording", "describe",
+     "methods", "weights", "windows"},
     {"sandbox", "prompt", "predictions"},
     {"text", "baselines", "explain"},
     {"finetune", "evaluate"},

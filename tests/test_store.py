@@ -6,20 +6,19 @@ import sys
 import numpy as np
 import pytest
 
-from textualize import speakers, store
+from textualize import files, speakers
 from textualize.errors import TextualizeError
+from textualize.files import StorageError, write_bytes_atomic
 from textualize.labels import label_set
 from textualize.store import (
     Corpus,
     Entry,
     Item,
-    StorageError,
     clip_from_json,
     clip_json,
     failure,
     item_path,
     read_item,
-    write_bytes_atomic,
     write_item,
 )
 from textualize.types import Clip, Span, Status, Track, Utterance, Word
@@ -143,14 +142,14 @@ def test_failures_round_trip(tmp_path):
 def test_what_a_killed_process_left_is_swept_and_a_live_ones_is_not(tmp_path):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
-    host = store._HOST
+    host = files.HOST
     left = tmp_path / "tracks/ab" / f".x.safetensors.{host}-{dead}.abc.tmp"
     live = tmp_path / f".records.jsonl.{host}-{os.getpid()}.abc.tmp"
     elsewhere = tmp_path / ".records.jsonl.another-1.abc.tmp"
     for path in (left, live, elsewhere):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("half")
-    store.sweep(tmp_path)
+    files.sweep(tmp_path)
     assert not left.exists() and live.exists() and elsewhere.exists()
 
 

@@ -387,9 +387,9 @@ def fetch(
 ) -> int:
     """Download the weights that a preset, a sensor or a recipe needs; tell each licence."""
     from textualize import console
-    from textualize.cache import look
-    from textualize.fetch import chosen
-    from textualize.weights import WEIGHTS
+    from textualize.weights.cache import look
+    from textualize.weights.fetch import chosen
+    from textualize.weights.table import WEIGHTS
 
     rows = chosen(names) if names else list(WEIGHTS.values())
     if list_all or dry_run or not names:

@@ -18,13 +18,13 @@ from textualize.errors import TextualizeError
 from textualize.types import Cue, Prediction, Record
 
 if TYPE_CHECKING:
-    from textualize.cache import Found
     from textualize.doctor import Finding
     from textualize.evaluate.suite import Evaluated
     from textualize.explain import Explanation
     from textualize.extract.pipeline import Outcome
     from textualize.finetune.run_folder import RunFolder
-    from textualize.weights import Weights
+    from textualize.weights.cache import Found
+    from textualize.weights.table import Weights
 
 LOG_EVERY_S = 60.0
 SHOWN = 20  # lines of one kind before "and N more"
@@ -264,7 +264,7 @@ def doctor_report(sections: Mapping[str, Sequence[Finding]], out: Console) -> No
 
 def weights_shown(found: Sequence[Found], out: Console, *, as_json: bool) -> int:
     """Print what can be fetched and what of it is here; 0."""
-    from textualize.cache import size_text
+    from textualize.weights.cache import size_text
 
     if as_json:
         print(json.dumps([f.to_json() for f in found], ensure_ascii=False))
@@ -293,7 +293,7 @@ def accept_licences(rows: Sequence[Weights], err: Console, *, yes: bool, ask: bo
 
     Raises TextualizeError when it is not accepted. What is here already was.
     """
-    from textualize.cache import look
+    from textualize.weights.cache import look
 
     for row in rows:
         notice = f"; {row.notice}" if row.notice else ""
@@ -311,7 +311,7 @@ def accept_licences(rows: Sequence[Weights], err: Console, *, yes: bool, ask: bo
 
 def weights_fetched(rows: Sequence[Weights], out: Console, err: Console, *, as_json: bool) -> int:
     """Fetch, print a line for each, and return 0, or 2 when something was not to be had."""
-    from textualize.fetch import Fetched, fetch_all
+    from textualize.weights.fetch import Fetched, fetch_all
 
     quiet = as_json or not err.is_terminal
     done: list[Fetched] = []

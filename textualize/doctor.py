@@ -18,11 +18,12 @@ from typing import Any
 
 import yaml
 
-from textualize import assets, cache
+from textualize import assets
 from textualize.extract.sensor import PRESETS, SENSORS, parse_spec
-from textualize.fetch import of_recipe
 from textualize.methods import METHODS
-from textualize.weights import OF_SENSOR, WEIGHTS
+from textualize.weights import cache
+from textualize.weights.fetch import of_recipe
+from textualize.weights.table import OF_SENSOR, WEIGHTS
 
 # package -> (distribution, what it is for, what pip installs)
 PACKAGES = {

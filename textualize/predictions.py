@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from textualize.errors import TextualizeError
-from textualize.store import write_text_atomic
+from textualize.files import write_text_atomic
 from textualize.types import Prediction
 
 

@@ -23,8 +23,8 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta
 from textualize import assets
 from textualize.describe import clean_transcript, describe
 from textualize.errors import TextualizeError, unknown
+from textualize.files import write_text_atomic
 from textualize.sandbox import Sandbox, render_guarded
-from textualize.store import write_text_atomic
 from textualize.types import Cue, Modality, Prompt, Record, Track
 from textualize.wording import AU_NAMES, REGISTERS, Register
 from textualize.wording.face import au_scale

@@ -14,13 +14,8 @@ A killed extraction loses at most the clips it was reading.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
-import platform
-import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -35,99 +30,21 @@ from safetensors.numpy import save as safetensors_bytes
 
 from textualize import speakers
 from textualize.errors import TextualizeError
+from textualize.files import (
+    Json,
+    digest_of,
+    not_written,
+    read_json,
+    write_bytes_atomic,
+    write_json_atomic,
+    write_text_atomic,
+)
 from textualize.labels import LABEL_SETS, LabelSet
 from textualize.types import Clip, Record, Span, Status, Track, Unit, Utterance, Word
 
 SCHEMA = 1  # raised when a reader of today could misread a corpus of tomorrow
 
-Json = dict[str, Any]
-
-_HOST = re.sub(r"[^A-Za-z0-9]+", "_", platform.node())[:40]
-_TEMPORARY = ".tmp"
 _LOCK = ".lock"
-
-
-class StorageError(TextualizeError):
-    """The disk is full or may not be written: nothing can go on, nothing was damaged."""
-
-
-def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Raises StorageError where it cannot be written; the old content is then still there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # the owner's name in the temporary file lets `sweep` tell a dead writer's from a live one's
-        prefix = f".{path.name}.{_HOST}-{os.getpid()}."
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=_TEMPORARY)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).chmod(0o644)  # mkstemp's 0600 would hide a shared corpus from colleagues
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise _not_written(path, error) from error
-
-
-def _not_written(path: Path, error: OSError) -> StorageError:
-    reason = (error.strerror or str(error)).lower()
-    return StorageError(
-        f"cannot write {path}: {reason}; what was finished is kept, run the same command "
-        "again when it can be written"
-    )
-
-
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed processes of this machine left in a folder."""
-    for path in folder.rglob(f".*{_TEMPORARY}"):
-        host, _, pid = path.name.split(".")[-3].rpartition("-")
-        if host == _HOST and pid.isdigit() and not _alive(int(pid)):
-            path.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def write_text_atomic(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically; what UTF-8 cannot hold is escaped, as JSON reads it back."""
-    write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))  # a file name may be bytes
-
-
-def write_json_atomic(path: Path, value: object) -> None:
-    """Write indented JSON atomically; NaN is refused."""
-    write_text_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def digest_of(value: object) -> str:
-    """Return the sha256 of a value's canonical JSON."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def read_json(path: Path, what: str) -> Json:
-    """Return a JSON object; raises TextualizeError naming `what` if it is missing or damaged."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise TextualizeError(f"{what} not found: {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TextualizeError(f"{what} {path} is damaged: {error}") from None
-    if not isinstance(value, dict):
-        raise TextualizeError(f"{what} {path} should hold a JSON object")
-    return value
 
 
 # --- one sensor's result ------------------------------------------------------------------------
@@ -327,7 +244,7 @@ class Corpus:
             try:
                 other = path.exists() and any(not p.name.startswith(".") for p in path.iterdir())
             except OSError as error:
-                raise _not_written(path, error) from error
+                raise not_written(path, error) from error
             if other:
                 raise TextualizeError(f"{path} is not empty and not a corpus: give a new folder")
             about: Json = {"schema": SCHEMA, "label_set": None, "labels": [], "sensors": []}
@@ -358,7 +275,7 @@ class Corpus:
         try:
             lock.acquire()
         except OSError as error:
-            raise _not_written(self.folder / _LOCK, error) from error
+            raise not_written(self.folder / _LOCK, error) from error
         try:
             yield
         finally:

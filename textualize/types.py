@@ -119,9 +119,9 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Track:
-    """A dense signal. `values` is (T, D), or (T, H, W, 3) for pixels, float32
-    (uint8 where the unit is "pixels").
+    """A dense signal.
 
+    `values` is (T, D), or (T, H, W, 3) for pixels, float32 (uint8 where the unit is "pixels").
     `values[i]` is at `start + i / rate_hz` seconds; NaN means the sensor saw nothing there.
     `names` has one entry per column (empty for embeddings).
     """

@@ -10,10 +10,10 @@ from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
 from textualize.evaluate.findings import Report
 from textualize.evaluate.report import build_report, read_run, write_report
+from textualize.files import read_json
 from textualize.finetune.recipe import parse
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
-from textualize.store import read_json
 from textualize.types import Clip, Prediction, Record
 
 

@@ -153,7 +153,10 @@ def deaths(job) -> dict:
     return {"steps": whole, "signals": signals, "completed": completed}
 
 
-if __name__ in ("__main__", "__mp_main__"):  # the script itself and, in a worker, the script imported again
+if __name__ in (
+    "__main__",
+    "__mp_main__",
+):  # the script itself and, in a worker, the script imported again
     register()
 if __name__ == "__main__":
     asked = json.loads(Path(sys.argv[1]).read_text())

@@ -16,7 +16,8 @@ import pytest
 from textualize.datasets.folder import load_paths
 from textualize.errors import TextualizeError
 from textualize.extract.pipeline import extract_corpus
-from textualize.store import Corpus, StorageError, read_item
+from textualize.files import StorageError
+from textualize.store import Corpus, read_item
 from textualize.types import Clip
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves it out

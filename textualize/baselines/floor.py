@@ -23,6 +23,7 @@ from sklearn.linear_model import LogisticRegression
 
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
+from textualize.files import read_json, write_bytes_atomic, write_json_atomic
 from textualize.prompt import (
     Template,
     load_template,
@@ -30,7 +31,6 @@ from textualize.prompt import (
     render_with,
     save_template,
 )
-from textualize.store import read_json, write_bytes_atomic, write_json_atomic
 from textualize.types import Prediction, Record
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from textualize.baselines.batch import Features, Scale, summarise
 from textualize.baselines.concat import Concat
 from textualize.baselines.jca import JCA, STREAMS
 from textualize.errors import TextualizeError, unknown
-from textualize.store import read_json, write_bytes_atomic, write_json_atomic
+from textualize.files import read_json, write_bytes_atomic, write_json_atomic
 from textualize.types import Prediction, Record
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import IO, Any
 from textualize.corpus.examples import Example, Plan
 from textualize.corpus.writing import Options, Writer
 from textualize.errors import TextualizeError
-from textualize.store import write_json_atomic
+from textualize.files import write_json_atomic
 from textualize.text.answers import framed
 
 

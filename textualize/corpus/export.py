@@ -27,9 +27,10 @@ from textualize.corpus.share import Disguise, Share, by_hash
 from textualize.corpus.verify import verify_share
 from textualize.corpus.writing import Options, Style, Writer
 from textualize.errors import TextualizeError, unknown
+from textualize.files import StorageError, write_json_atomic, write_text_atomic
 from textualize.predictions import read_predictions
 from textualize.prompt import Template, load_template
-from textualize.store import Corpus, StorageError, write_json_atomic, write_text_atomic
+from textualize.store import Corpus
 from textualize.types import Prediction
 from textualize.wording import Register
 

@@ -24,7 +24,8 @@ from pathlib import Path
 from textualize.corpus.examples import Example
 from textualize.describe import clean_transcript
 from textualize.errors import TextualizeError
-from textualize.store import Corpus, StorageError, read_json
+from textualize.files import StorageError, read_json
+from textualize.store import Corpus
 from textualize.types import Clip, Record, Utterance
 
 MASK = "[name]"

@@ -17,7 +17,7 @@ from textualize.datasets.folds import Fold, made_folds
 from textualize.datasets.given import PARTS, write_folds
 from textualize.datasets.stratify import strata
 from textualize.errors import TextualizeError
-from textualize.store import digest_of
+from textualize.files import digest_of
 from textualize.types import Clip
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from textualize.errors import TextualizeError
-from textualize.store import digest_of, read_json, write_json_atomic
+from textualize.files import digest_of, read_json, write_json_atomic
 from textualize.types import Clip
 
 SCHEMA = 1

@@ -23,8 +23,8 @@ from textualize.datasets.columns import ColumnMapping, load_mapping
 from textualize.datasets.manifest import SPLITS, clips_of
 from textualize.datasets.tables import TABLES, Row, Table, arrow_table, class_names, read_table
 from textualize.errors import TextualizeError, missing_package
+from textualize.files import read_json
 from textualize.labels import LabelSet
-from textualize.store import read_json
 
 _SPLIT_FILE = re.compile(rf"({'|'.join(SPLITS)})(?:[-_.].*)?", re.IGNORECASE)
 _MEDIA = {"bytes", "path"}  # how `datasets` writes audio and video cells

@@ -25,7 +25,7 @@ from textualize.demo.face import render
 from textualize.demo.stage import FRAME_HEIGHT, FRAME_WIDTH, Pixels
 from textualize.demo.voice import SOUND_HZ, Sound, speak
 from textualize.errors import TextualizeError
-from textualize.store import write_bytes_atomic, write_text_atomic
+from textualize.files import write_bytes_atomic, write_text_atomic
 
 FRAME_RATE = Fraction(25, 2)
 QUALITY = "25"  # x264's constant rate factor

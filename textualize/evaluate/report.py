@@ -22,10 +22,10 @@ from textualize.errors import TextualizeError
 from textualize.evaluate import compare, html, metrics
 from textualize.evaluate.compare import Answers, Difference
 from textualize.evaluate.findings import FAMILIES, SCORE_NAMES, Family, Report, Row, Trained
+from textualize.files import read_json, write_json_atomic, write_text_atomic
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
 from textualize.methods import METHODS, entry
-from textualize.store import read_json, write_json_atomic, write_text_atomic
 from textualize.types import MODALITIES, Prediction, Prompt, Record
 
 __all__ = ["Report", "Trained", "build_report", "read_run", "write_report"]

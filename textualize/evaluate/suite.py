@@ -26,6 +26,7 @@ from textualize.datasets.folds import Fold, made_folds
 from textualize.datasets.published import PUBLISHED
 from textualize.errors import TextualizeError
 from textualize.evaluate.report import Report, Trained, build_report, read_run, write_report
+from textualize.files import digest_of, write_text_atomic
 from textualize.finetune.recipe import load_recipe
 from textualize.finetune.run_folder import RunFolder
 from textualize.finetune.train import train
@@ -33,7 +34,7 @@ from textualize.labels import LabelSet, labels_of
 from textualize.methods import load
 from textualize.predictions import read_predictions, write_predictions
 from textualize.prompt import render
-from textualize.store import Corpus, digest_of, write_text_atomic
+from textualize.store import Corpus
 from textualize.types import Prediction, Prompt, Record
 
 Say = Callable[[str], None]

@@ -11,8 +11,8 @@ from typing import Any
 from textualize.errors import TextualizeError
 from textualize.evaluate.findings import Report
 from textualize.evaluate.report import build_report
+from textualize.files import read_json
 from textualize.labels import LabelSet
-from textualize.store import read_json
 from textualize.types import Clip, Prediction, Record
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from textualize.errors import TextualizeError, missing_package
 from textualize.extract.reading import ClipResult, Job, SensorUnavailableError, Task
 from textualize.extract.workers import Worker
-from textualize.store import Failure, Json, StorageError, clip_from_json, clip_json
+from textualize.files import Json, StorageError
+from textualize.store import Failure, clip_from_json, clip_json
 
 _STOPS = {kind.__name__: kind for kind in (SensorUnavailableError, StorageError, TextualizeError)}
 

@@ -21,15 +21,9 @@ from typing import Any
 from textualize.errors import TextualizeError, missing_package
 from textualize.extract.reading import ClipResult, Job, SensorUnavailableError, Task, read_clip
 from textualize.extract.sensor import sensor_specs
+from textualize.files import StorageError, sweep, write_json_atomic
 from textualize.labels import LabelSet, labels_of
-from textualize.store import (
-    Corpus,
-    Entry,
-    Failure,
-    StorageError,
-    sweep,
-    write_json_atomic,
-)
+from textualize.store import Corpus, Entry, Failure
 from textualize.types import Clip, Record
 
 __all__ = ["Outcome", "SensorUnavailableError", "extract", "extract_corpus"]

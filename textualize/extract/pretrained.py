@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError, missing_package
 from textualize.extract.sound import SAMPLE_RATE
-from textualize.store import digest_of, read_json
+from textualize.files import digest_of, read_json
 
 try:
     import torch

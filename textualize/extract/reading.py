@@ -21,7 +21,8 @@ from textualize.extract.sensor import (
     modality_of,
     read_all,
 )
-from textualize.store import Failure, Item, digest_of, failure, read_item, write_item
+from textualize.files import digest_of
+from textualize.store import Failure, Item, failure, read_item, write_item
 from textualize.types import Clip, Modality, Utterance
 
 if TYPE_CHECKING:

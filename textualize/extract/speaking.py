@@ -248,6 +248,8 @@ def choose(
         confidence = float(known.mean()) if len(known) else 0.0
         if confidence >= _SURE:
             return Choice(person, speaking, f"the speaker was read (confidence {confidence:.2f})")
-    lack = "no sound tells who speaks" if found is None else "no one's lips clearly follow the sound"
+    lack = (
+        "no sound tells who speaks" if found is None else "no one's lips clearly follow the sound"
+    )
     why = f"the largest face was read: {lack}"
     return Choice(preferred(persons, times, "largest"), speaking, why)

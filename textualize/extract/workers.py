@@ -20,7 +20,8 @@ from typing import Any
 from textualize.errors import TextualizeError
 from textualize.extract.reading import ClipResult, Job, Task, read_clip, read_key
 from textualize.extract.video import media_digest
-from textualize.store import failure, sweep
+from textualize.files import sweep
+from textualize.store import failure
 
 STALL_S = 4 * 3600.0  # longer on one clip than any clip should take: 12 h is the longest span
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")

@@ -26,10 +26,10 @@ from textualize.baselines.batch import Batch, Features, Summaries, fit, summaris
 from textualize.baselines.fusion import FeatureMethod, build, part, read_tensors
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
+from textualize.files import write_bytes_atomic
 from textualize.finetune.recipe import FeatureRecipe
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
-from textualize.store import write_bytes_atomic
 from textualize.types import Record
 
 CHECKPOINT = "checkpoints/last.safetensors"

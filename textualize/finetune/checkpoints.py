@@ -19,8 +19,8 @@ from safetensors.torch import save as tensor_bytes
 from transformers import TrainerState
 
 from textualize.errors import TextualizeError
+from textualize.files import write_bytes_atomic, write_json_atomic
 from textualize.finetune.recipe import TextRecipe
-from textualize.store import write_bytes_atomic, write_json_atomic
 
 SCORES = ("macro_f1", "weighted_f1", "accuracy")
 WEIGHTS, SEAL = "trainable.safetensors", "sealed.json"

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from textualize import assets
 from textualize.errors import TextualizeError, unknown
+from textualize.files import digest_of
 from textualize.methods import METHODS
-from textualize.store import digest_of
 from textualize.windows import Window
 
 Selection = Literal["macro_f1", "weighted_f1", "accuracy"]

@@ -27,9 +27,9 @@ from typing import Any
 import yaml
 
 from textualize.errors import TextualizeError
+from textualize.files import digest_of, read_json, write_json_atomic, write_text_atomic
 from textualize.finetune.recipe import Recipe, parse
 from textualize.labels import LABEL_SETS, LabelSet
-from textualize.store import digest_of, read_json, write_json_atomic, write_text_atomic
 from textualize.types import Record
 
 SCHEMA = 1

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.evaluate.metrics import score
-from textualize.store import read_json, write_json_atomic
+from textualize.files import read_json, write_json_atomic
 
 EXPONENTS = tuple(round(0.05 * i, 2) for i in range(21))
 

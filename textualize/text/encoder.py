@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from textualize.errors import TextualizeError
+from textualize.files import write_bytes_atomic
 from textualize.finetune.recipe import TextRecipe
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
-from textualize.store import write_bytes_atomic
 from textualize.text import models, predict
 from textualize.text.decision import load_bias
 from textualize.text.prompts import PromptReader

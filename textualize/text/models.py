@@ -25,9 +25,9 @@ from transformers import AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as quiet
 
 from textualize.errors import TextualizeError, missing_package
+from textualize.files import digest_of, read_json
 from textualize.finetune.recipe import Lora, TextRecipe, parse
 from textualize.finetune.run_folder import RunFolder
-from textualize.store import digest_of, read_json
 
 _PEFT_NOISE = ".*is_gradient_checkpointing.*"  # peft 0.21 asks transformers 5 by the old name
 _SHA256 = re.compile(r"[0-9a-f]{64}")

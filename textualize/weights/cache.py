@@ -18,8 +18,8 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from textualize.errors import TextualizeError
-from textualize.store import write_json_atomic
-from textualize.weights import Weights
+from textualize.files import write_json_atomic
+from textualize.weights.table import Weights
 
 LOCK_SCHEMA = 1
 

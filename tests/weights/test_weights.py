@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from textualize import assets, cache, download, fetch, weights
+from textualize import assets
 from textualize.errors import TextualizeError
 from textualize.extract.sensor import SENSORS, sensor_specs
-from textualize.weights import OF_SENSOR, WEIGHTS, Weights
+from textualize.weights import cache, download, fetch
+from textualize.weights import table as weights
+from textualize.weights.table import OF_SENSOR, WEIGHTS, Weights
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -1,7 +1,7 @@
 """Getting weights: what a name means, and the row's files downloaded, checked and recorded.
 
-Every file is checked against the sha256 in `textualize.weights`, or against what was recorded when
-it was first fetched (`textualize.cache`).
+Every file is checked against the sha256 in `table.py`, or against what was recorded when it was
+first fetched (`cache.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any, Literal
 import yaml
 
 from textualize import assets
-from textualize.cache import (
+from textualize.errors import TextualizeError, unknown
+from textualize.extract.sensor import PRESETS, SENSORS, parse_spec
+from textualize.weights.cache import (
     Files,
     expected,
     homes_of,
@@ -27,7 +29,7 @@ from textualize.cache import (
     read_lock,
     record,
 )
-from textualize.download import (
+from textualize.weights.download import (
     NoNetworkError,
     Progress,
     check_reachable,
@@ -36,9 +38,7 @@ from textualize.download import (
     hub_address,
     sha256,
 )
-from textualize.errors import TextualizeError, unknown
-from textualize.extract.sensor import PRESETS, SENSORS, parse_spec
-from textualize.weights import OF_SENSOR, WEIGHTS, Weights
+from textualize.weights.table import OF_SENSOR, WEIGHTS, Weights
 
 _SPARE = 1 << 30  # bytes a disk should keep
 

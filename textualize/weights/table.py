@@ -1,7 +1,7 @@
 """The one table of model weights that sensors and recipes can ask for: where, which, what licence.
 
 A file's sha256 and a repository's revision stand here only where independent public sources agree
-on them; the others are recorded when first fetched and checked from then on (`textualize.fetch`).
+on them; the others are recorded when first fetched and checked from then on (`fetch.py`).
 """
 
 from __future__ import annotations

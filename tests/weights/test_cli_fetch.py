@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from textualize.cli import run
-from textualize.weights import WEIGHTS, Weights
+from textualize.weights.table import WEIGHTS, Weights
 
 CONTENT = b"weights" * 100
 
