@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError
 from textualize.extract.action_units import NAMES as LANDMARK_AUS
@@ -30,7 +31,7 @@ ALL = (
 )  # fmt: skip
 
 
-def table(frames: int, **shapes: float) -> np.ndarray:
+def table(frames: int, **shapes: float) -> NDArray[np.float64]:
     """A person at rest in all frames but the last, which shows the shapes."""
     values = np.full((frames, len(ALL)), 0.05)
     for name, value in shapes.items():

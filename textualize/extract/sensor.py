@@ -137,8 +137,8 @@ SENSORS: Mapping[str, tuple[Modality, str]] = {
 # In each modality the first sensor that finds something is kept: what the corpus brings
 # (OpenFace tables, transcripts) goes before what we measure.
 PRESETS: Mapping[str, tuple[str, ...]] = {
-    "embedded": ("openface", "mediapipe", "sidecar", "pocketsphinx", "prosody"),
-    "full": ("openface", "py-feat", "sidecar", "whisper", "prosody"),
+    "embedded": ("openface", "fex", "mediapipe", "sidecar", "pocketsphinx", "prosody"),
+    "full": ("openface", "fex", "py-feat", "sidecar", "whisper", "prosody"),
 }
 _READ = {modality for modality, _ in SENSORS.values()}
 _OPTION = re.compile(r":(?=[a-z_]+=)")  # not the colon of a path or of a hub id
@@ -164,7 +164,7 @@ def sensor_specs(given: str | Sequence[str]) -> tuple[str, ...]:
     A pair replaces what the preset before it has for that modality.
 
     >>> sensor_specs("embedded,speech=whisper=/models/base")
-    ('openface', 'mediapipe', 'prosody', 'whisper=/models/base')
+    ('openface', 'fex', 'mediapipe', 'prosody', 'whisper=/models/base')
 
     Raises TextualizeError for an unknown sensor or preset, or nothing given.
     """
