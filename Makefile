@@ -60,7 +60,7 @@ $(PF_STAMP): tests/py_feat_shim.py constraints.txt
 	@touch $(PF_STAMP)
 
 test-py-feat: $(PF_STAMP)  ## the py-feat sensor on py-feat itself, random weights, in .venv-py-feat
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PF_BIN)/pytest -q tests/extract/test_py_feat.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PF_BIN)/pytest -q tests/extract/face/test_py_feat.py
 
 sensors: $(STAMP)  ## what the sensors are worth: the tables of eval/RESULTS.md, from TEXTUALIZE_ASSETS
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/measure_sensors.py --write eval/RESULTS.md

@@ -36,7 +36,7 @@ def pitch() -> None:
     """Our pitch tracker against librosa's pyin, ten seconds of a gliding voice."""
     import librosa
 
-    from textualize.extract.pitch import track_pitch
+    from textualize.extract.voice.pitch import track_pitch
 
     t = np.arange(160_000) / 16_000
     phase = 2 * np.pi * np.cumsum(150 + 40 * np.sin(2 * np.pi * 0.5 * t)) / 16_000

@@ -87,7 +87,7 @@ def _mediapipe(frames: list[np.ndarray]) -> list[float]:
 def _py_feat(folder: Path) -> list[float]:
     import torch
 
-    from textualize.extract.py_feat import PyFeatFace
+    from textualize.extract.face.py_feat import PyFeatFace
 
     torch.set_num_threads(1)
     sensor = PyFeatFace(str(folder), batch=FRAMES)

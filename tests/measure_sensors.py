@@ -76,8 +76,8 @@ def read_all_files() -> Table:
 def words() -> Table:
     """Word error rate of the embedded recogniser."""
     from textualize.extract.sensor import make_sensor, read
+    from textualize.extract.speech.word_error_rate import word_errors
     from textualize.extract.video import open_media
-    from textualize.extract.word_error_rate import word_errors
     from textualize.types import Clip
 
     sensor = make_sensor("pocketsphinx")
@@ -97,8 +97,8 @@ def pitch() -> Table:
     """Our pitch tracker against librosa's pyin on voices."""
     import librosa
 
-    from textualize.extract.pitch import f0_agreement, track_pitch
     from textualize.extract.video import open_media
+    from textualize.extract.voice.pitch import f0_agreement, track_pitch
     from textualize.types import Clip
 
     figures = defaultdict(list)
@@ -188,7 +188,7 @@ def real_faces() -> Table:
 
 def same_meshes() -> Table:
     """Our estimator on py-feat's own meshes of 14 spoken sentences, against its networks."""
-    from textualize.extract import action_units
+    from textualize.extract.face import action_units
 
     ours, theirs = [], []
     for path in sorted((ASSETS / "pyfeat/news_sample").glob("[0-9]*.csv")):

@@ -19,6 +19,7 @@ def test_the_python_runs(block, tmp_path, monkeypatch, capsys):
 
 def test_every_command_shown_exists():
     known = {c.callback.__name__ for c in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
     shown = set(re.findall(r"^textualize ([a-z]+)", README, re.MULTILINE))
     assert shown and shown <= known
 

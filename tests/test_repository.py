@@ -30,10 +30,10 @@ LAYERS = [
     {"doctor", "demo", "corpus", "console", "cli"},
 ]  # fmt: skip
 ONLY_IN = {
-    "feat": {"extract/py_feat.py"},
-    "faster_whisper": {"extract/whisper.py", "extract/voice_activity.py"},
-    "whisper": {"extract/whisper_torch.py", "extract/whisper.py"},
-    "mediapipe": {"extract/face.py"},
+    "feat": {"extract/face/py_feat.py"},
+    "faster_whisper": {"extract/speech/whisper.py", "extract/speech/voice_activity.py"},
+    "whisper": {"extract/speech/whisper.py"},
+    "mediapipe": {"extract/face/mediapipe.py"},
     "ray": {"extract/on_ray.py"},
     "pickle": set(),
     "vllm": set(),

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from textualize.errors import TextualizeError
-from textualize.extract.transcripts import restrict
+from textualize.extract.speech.transcripts import restrict
 from textualize.types import Prediction, Record, Span, Track
 
 _CLOSE = 1e-6  # seconds or rows; what is nearer than this is the same moment

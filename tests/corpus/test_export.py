@@ -20,7 +20,7 @@ from textualize.corpus.tables import FORMULA
 from textualize.datasets.folds import grouped_folds
 from textualize.errors import TextualizeError
 from textualize.extract.imports.rttm import turns_by_recording
-from textualize.extract.transcripts import read_transcript
+from textualize.extract.speech.transcripts import read_transcript
 from textualize.labels import LABEL_SETS
 from textualize.predictions import write_predictions
 from textualize.prompt import load_template, render_with

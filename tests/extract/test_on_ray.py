@@ -17,7 +17,7 @@ from textualize.types import Clip, Span, Utterance
 
 POISON = """
 import os, signal
-from textualize.extract import prosody
+from textualize.extract.voice import prosody
 begin = prosody.Prosody.begin
 def poisoned(self, media):
     if "poison" in media.clip.id:

@@ -22,7 +22,7 @@ class Format:
 
 
 def _openface(path: Path) -> Iterable[str]:
-    from textualize.extract.openface import load_table
+    from textualize.extract.face.openface import load_table
 
     table = load_table(path)
     per_frame = any(re.fullmatch(r"-?\d*\.?\d+(?:e-?\d+)?", key) for key in table.keys)

@@ -1,8 +1,8 @@
 """What a lab already extracted, brought into a corpus: one file, or row of a table, per clip.
 
 The files are attached to the clips as sidecars and read by the sensor of their format
-(`extract/openface.py`, `extract/transcripts.py`, `extract/imports/`) through the ordinary
-pipeline, so that keys, quarantine and resuming are those of an extraction.
+(`extract/face/openface.py`, `extract/speech/transcripts.py`, `extract/imports/`) through the
+ordinary pipeline, so that keys, quarantine and resuming are those of an extraction.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.describe import describe
-from textualize.extract.word_error_rate import word_error_rate
+from textualize.extract.speech.word_error_rate import word_error_rate
 from textualize.store import Corpus
 from textualize.types import Record, Track
 

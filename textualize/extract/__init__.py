@@ -1,4 +1,4 @@
-"""Video to records: one file per sensor, one pipeline that runs them over many clips.
+"""Video to records: one file per sensor, by what is read; one pipeline over many clips.
 
 The package itself can be called, `textualize.extract(clips, corpus=...)`: the verb and the folder
 share a name, and an attribute of `textualize` can only be one object.

@@ -146,7 +146,9 @@ def _tempo(track: Track, voiced: NDArray[np.bool_]) -> float:
         or voiced.sum() < TEMPO_SYLLABLES * _SYLLABLE_S * track.rate_hz
     ):
         return float("nan")
-    from textualize.extract.prosody import syllable_nuclei  # scipy: not for `import textualize`
+    from textualize.extract.voice.prosody import (
+        syllable_nuclei,  # scipy: not for `import textualize`
+    )
 
     steps = np.diff(syllable_nuclei(track.column("energy_db"), voiced)) / track.rate_hz
     steps = steps[steps < PAUSE_S]

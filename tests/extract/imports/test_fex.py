@@ -10,7 +10,7 @@ import pytest
 
 from textualize.describe import describe
 from textualize.errors import TextualizeError
-from textualize.extract.face_tracks import FACE_COLUMNS
+from textualize.extract.face.tracks import FACE_COLUMNS
 from textualize.extract.imports.fex import FexTable
 from textualize.extract.sensor import Reading
 from textualize.extract.sensor import read as read_clip

@@ -12,7 +12,7 @@ from textualize.errors import TextualizeError
 from textualize.extract.imports.rttm import SpeakerTurns, turns_by_recording, with_speakers
 from textualize.extract.sensor import Reading, Sensor
 from textualize.extract.sensor import read as read_clip
-from textualize.extract.speech import Sidecar
+from textualize.extract.speech.recogniser import Sidecar
 from textualize.extract.video import open_media
 from textualize.types import Clip, Span, Utterance
 

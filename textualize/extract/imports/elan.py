@@ -21,7 +21,7 @@ from textualize.errors import TextualizeError
 from textualize.extract.imports.grid import Float64, covering
 from textualize.extract.imports.table import text_of
 from textualize.extract.sensor import Imported, Options, Reader, Reading, Reads
-from textualize.extract.transcripts import restrict
+from textualize.extract.speech.transcripts import restrict
 from textualize.extract.video import Media
 from textualize.types import Modality, Span, Status, Track, Utterance
 

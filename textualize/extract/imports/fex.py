@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError
-from textualize.extract.face_tracks import FACE_COLUMNS
+from textualize.extract.face.py_feat_faces import People
+from textualize.extract.face.tracks import FACE_COLUMNS
 from textualize.extract.imports.grid import cut, gathered, regular
 from textualize.extract.imports.table import Float64, Layout, Rows, Table, located, read_table
-from textualize.extract.py_feat_faces import People
 from textualize.extract.sensor import Imported, Options, Reader, Reading, Reads
 from textualize.extract.video import Media
 from textualize.types import Float32, Modality, Status, Track, Unit

@@ -24,7 +24,7 @@ from textualize.errors import TextualizeError
 from textualize.extract.imports.grid import covering, cut, gathered, regular
 from textualize.extract.imports.table import Float64, Rows, located, names_of, text_of
 from textualize.extract.sensor import Imported, Options, Reader, Reading, Reads
-from textualize.extract.transcripts import restrict
+from textualize.extract.speech.transcripts import restrict
 from textualize.extract.video import Media
 from textualize.types import Modality, Span, Status, Track, Utterance
 

@@ -4,8 +4,8 @@
             file channel begin duration          speaker
 
 A clip names its file as `sidecars["speakers"]`, or "all.rttm#a01" where one file is about several
-recordings. Beside a transcript the turns say who speaks (`extract/speech.py`); alone they are
-utterances without words.
+recordings. Beside a transcript the turns say who speaks (`extract/speech/recogniser.py`); alone
+they are utterances without words.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from textualize.errors import TextualizeError
 from textualize.extract.imports.table import located, names_of, text_of
 from textualize.extract.sensor import Imported, Options, Reader, Reading, Reads
-from textualize.extract.transcripts import restrict
+from textualize.extract.speech.transcripts import restrict
 from textualize.extract.video import Media
 from textualize.types import Modality, Span, Status, Utterance
 

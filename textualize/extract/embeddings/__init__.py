@@ -1,0 +1,1 @@
+"""Vectors of any `transformers` model, one per window of time."""

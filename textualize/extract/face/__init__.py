@@ -1,0 +1,1 @@
+"""Faces: who is seen, where, and what their muscles do."""

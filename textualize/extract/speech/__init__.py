@@ -1,0 +1,1 @@
+"""What is said: transcripts given and words recognised."""
