@@ -259,6 +259,7 @@ def train(
         labels=opened.labels,
         test=part.test,
         leaks=part.leaks,
+        corpus=opened.folder.resolve().name,
     )
     training_summary(run_folder, out)
     return 0

@@ -245,9 +245,19 @@ def explanation_table(found: Explanation, top: int) -> Table:
     title = f"{found.clip_id}: {found.label} {found.probability:.2f} ({found.method})"
     table = Table(title=escape(title), title_justify="left", box=None, header_style="dim")
     table.add_column("taken away")
-    table.add_column("change of probability", justify="right")
+    worded = any(effect.cue for effect in found.effects)
+    if worded:
+        table.add_column("in the prompt")
+    table.add_column("fall of probability", justify="right")
+    table.add_column("of its logarithm", justify="right")
     for effect in found.effects[:top]:
-        table.add_row(escape(effect.what), f"{effect.change:+.3f}")
+        cue = [escape(effect.cue)] if worded else []
+        table.add_row(
+            escape(effect.what), *cue, f"{effect.change:+.3f}", f"{effect.log_change:+.3f}"
+        )
+    if found.unread:
+        table.caption = f"{found.unread} measured pieces are not told by the prompt"
+        table.caption_justify = "left"
     return table
 
 

@@ -88,10 +88,15 @@ def render_with(
     *,
     labels: Sequence[str] = (),
     modalities: str | None = None,
+    cues: Sequence[Cue] | None = None,
 ) -> Prompt:
-    """Return the record rendered by a loaded template, with its own modalities by default."""
+    """Return the record rendered by a loaded template, with its own modalities by default.
+
+    `cues` are said in place of all that `describe` has to say, as where a prompt must be shorter.
+    """
     letters = _checked_letters(template.modalities if modalities is None else modalities)
-    cues = describe(record, [LETTERS[letter] for letter in letters], template.register)
+    if cues is None:
+        cues = describe(record, [LETTERS[letter] for letter in letters], template.register)
     values = _variables(record, cues, letters, template.turns) | {
         "labels": tuple(labels),
         "levels": template.levels,
@@ -102,7 +107,7 @@ def render_with(
     except Exception as error:  # a foreign template may raise anything
         raise _template_error(template, error) from None
     # Newlines at either end belong to the file, not to the prompt; blanks may be the paper's.
-    return Prompt(record.clip.id, text.strip("\n"), cues, template.name, template.digest)
+    return Prompt(record.clip.id, text.strip("\n"), tuple(cues), template.name, template.digest)
 
 
 def load_template(

@@ -125,15 +125,24 @@ def _rows(track: Track, span: Span) -> Track:
     return replace(track, values=unseen, start=span.start)
 
 
-def windowed(record: Record, window: Window | None) -> list[Record]:
-    """Return the record's windows in time order.
+def windowed(
+    record: Record, window: Window | RowWindows | None, part: Literal["train", "test"] = "test"
+) -> list[Record]:
+    """Return the record's windows in time order; only windows in rows differ by `part`.
 
-    Without a `window`, or without any length, that is the record itself.
+    Without a `window`, without any length, or without a face track where windows are counted in
+    its rows, that is the record itself.
     """
     span = extent(record)
     if window is None or not span:
         return [record]
-    spans = windows(span, window)
+    if isinstance(window, RowWindows):
+        track = record.tracks.get("aus")
+        if track is None or not len(track.values):
+            return [record]
+        spans = window.spans(track, part)
+    else:
+        spans = windows(span, window)
     return [cut(record, one, f"{record.clip.id}#{i:03d}") for i, one in enumerate(spans)]
 
 
@@ -183,7 +192,7 @@ def clip_of(window_id: str) -> str:
 class ByWindow:
     """A method that reads a clip in windows and answers with the mean of their probabilities."""
 
-    def __init__(self, method: Predicts, window: Window) -> None:
+    def __init__(self, method: Predicts, window: Window | RowWindows) -> None:
         """Take what answers for one window."""
         self.method, self.window = method, window
         self.labels = method.labels
@@ -198,12 +207,12 @@ class ByWindow:
         ]
 
 
-def window_of_run(run: Path) -> Window | None:
-    """Return the window a run folder's method was trained with; None for whole clips."""
+def window_of_run(run: Path) -> Window | RowWindows | None:
+    """Return the windows a run folder's method was trained with; None for whole clips."""
     recipe = run / "recipe.yaml"
     values = yaml.safe_load(recipe.read_text("utf-8")) if recipe.is_file() else {}
-    window = values.get("window")
-    return Window(**window) if window else None
+    window, rows = values.get("window"), values.get("rows")
+    return Window(**window) if window else PUBLISHED[rows] if rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +248,4 @@ class RowWindows:
 
 # Richet et al. 2024 as released: a 10-row hop in training, 21 rows around every row in the test
 RICHET2024 = RowWindows(chunk=10, before=10, after=11)
+PUBLISHED = {"richet2024": RICHET2024}

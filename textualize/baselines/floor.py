@@ -82,6 +82,7 @@ def train_majority(
     )
     run.write_metrics([{"epoch": 1, f"validation_{recipe.select}": score, "selected": True}])
     top = method.labels[int(np.argmax(method.frequencies))]
+    run.write_validation(validation, [p.label for p in method.predict(validation)])
     run.finish({"label": top, f"validation {recipe.select}": score}, [], started)
     return method
 
@@ -212,6 +213,8 @@ def train_bag_of_words(
         f"validation {recipe.select}": scores[chosen],
         "seconds": round(time.time() - started, 1),
     }
+    said = tried[chosen].scores(held).argmax(1)
+    run.write_validation(validation, [labels.labels[i] for i in said])
     run.finish(summary, notes, started)
     return method
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from textualize.evaluate import charts, findings
 from textualize.evaluate.findings import Report, Row
+from textualize.explain import Explanation
 from textualize.types import Float32, Prediction, Prompt, Record, Track
 from textualize.wording import AU_NAMES
 
@@ -67,6 +68,7 @@ class ClipPage:
     values: tuple[tuple[str, str], ...]
     axis: Markup
     prompt: Prompt | None
+    explanations: tuple[Explanation, ...]
 
     @property
     def flags(self) -> dict[str, bool]:
@@ -85,11 +87,14 @@ def render_report(
     prompts: Mapping[str, Prompt],
     predictions: Mapping[str, Sequence[Prediction]],
     limit: int = MAX_CLIPS,
+    explanations: Mapping[str, Sequence[Explanation]] | None = None,
 ) -> str:
     """Return the report as one self-contained HTML page.
 
-    At most `limit` clips, a sample drawn with the report's seed, get a page of their own.
+    At most `limit` clips, a sample drawn with the report's seed, get a page of their own, and
+    those that `explanations` (by clip) are given for.
     """
+    explained = explanations or {}
     by_name = {n: {p.clip_id: p for p in own} for n, own in predictions.items()}
     names = [r.name for r in report.rows]
     answered = [
@@ -100,9 +105,16 @@ def render_report(
     shown = answered
     if len(answered) > limit:
         drawn = random.Random(report.seed).sample(range(len(answered)), limit)
-        shown = [answered[i] for i in sorted(drawn)]
+        drawn += [i for i, r in enumerate(answered) if r.clip.id in explained]
+        shown = [answered[i] for i in sorted(set(drawn))]
     pages = [
-        _page(r, report, {n: by_name[n][r.clip.id] for n in names}, prompts.get(r.clip.id))
+        _page(
+            r,
+            report,
+            {n: by_name[n][r.clip.id] for n in names},
+            prompts.get(r.clip.id),
+            explained.get(r.clip.id, ()),
+        )
         for r in shown
     ]
     template = _environment().get_template("report.html")
@@ -166,7 +178,11 @@ def _difference_chart(report: Report) -> Markup:
 
 
 def _page(
-    record: Record, report: Report, own: Mapping[str, Prediction], prompt: Prompt | None
+    record: Record,
+    report: Report,
+    own: Mapping[str, Prediction],
+    prompt: Prompt | None,
+    explanations: Sequence[Explanation],
 ) -> ClipPage:
     answers = tuple(_answer(report.row(n), p, report, record) for n, p in own.items())
     headline = report.headline or (None, None)
@@ -186,6 +202,7 @@ def _page(
         values=_single_values(record),
         axis=charts.time_axis(start, end),
         prompt=prompt,
+        explanations=tuple(explanations),
     )
 
 

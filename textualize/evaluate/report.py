@@ -22,6 +22,7 @@ from textualize.errors import TextualizeError
 from textualize.evaluate import compare, html, metrics
 from textualize.evaluate.compare import Answers, Difference
 from textualize.evaluate.findings import FAMILIES, SCORE_NAMES, Family, Report, Row, Trained
+from textualize.explain import Explanation
 from textualize.files import read_json, write_json_atomic, write_text_atomic
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
@@ -311,8 +312,12 @@ def write_report(
     records: Sequence[Record],
     prompts: Mapping[str, Prompt] | None,
     predictions: Mapping[str, Sequence[Prediction]],
+    explanations: Mapping[str, Sequence[Explanation]] | None = None,
 ) -> Path:
-    """Write report.html, report.md, report.json and predictions.jsonl; return the HTML's path."""
+    """Write report.html, report.md, report.json and predictions.jsonl; return the HTML's path.
+
+    `explanations`, by clip, stand on the clips' pages.
+    """
     out = Path(folder)
     clips = {r.clip.id: r.clip for r in records}
     lines = [
@@ -335,7 +340,8 @@ def write_report(
     )
     write_json_atomic(out / "report.json", report.to_json())
     write_text_atomic(out / "report.md", report.to_markdown())
-    write_text_atomic(
-        out / "report.html", html.render_report(report, records, prompts or {}, predictions)
+    page = html.render_report(
+        report, records, prompts or {}, predictions, explanations=explanations
     )
+    write_text_atomic(out / "report.html", page)
     return out / "report.html"

@@ -26,6 +26,7 @@ from textualize.datasets.folds import Fold, made_folds
 from textualize.datasets.published import PUBLISHED
 from textualize.errors import TextualizeError
 from textualize.evaluate.report import Report, Trained, build_report, read_run, write_report
+from textualize.explain import Explanation, explain
 from textualize.files import digest_of, write_text_atomic
 from textualize.finetune.recipe import load_recipe
 from textualize.finetune.run_folder import RunFolder
@@ -145,6 +146,7 @@ def run_suite(
                 labels=labels,
                 test=fold.test,
                 leaks=fold.leaks,
+                corpus=corpus.folder.resolve().name,
             )
             answers, speed, first = _answers(run, [by_id[i] for i in fold.test])
             predictions.setdefault(Path(name).stem, []).extend(answers)
@@ -260,19 +262,26 @@ def evaluate(
     template: str = "compound",
     statistic: str = "macro_f1",
     intersect: bool = False,
+    explained: Sequence[str] = (),
 ) -> Evaluated:
     """Compare finished runs on the given labelled records and write the report to `out`.
 
+    The clips named by `explained` get on their pages what each run's answer rests on.
+
     Raises:
         TextualizeError: a run is unfinished, was trained on one of the records, or two runs
-            answer to one name.
+            answer to one name, or a clip to explain is not among the labelled records.
     """
     tested = [r for r in records if r.clip.label is not None]
     if not tested:
         raise TextualizeError("none of the records has a label to compare with")
+    strange = sorted(set(explained) - {r.clip.id for r in tested})
+    if strange:
+        raise TextualizeError(f"clip '{strange[0]}' to explain is not among those compared")
     predictions: dict[str, list[Prediction]] = {}
     trained: dict[str, Trained] = {}
     leaked: list[str] = []
+    rests: dict[str, list[Explanation]] = {clip: [] for clip in explained}
     known: LabelSet | None = labels
     for path in (Path(r) for r in runs):
         run = RunFolder(path)
@@ -288,6 +297,10 @@ def evaluate(
         trained[name] = read_run(
             path, round(len(tested) / max(time.perf_counter() - begun, 1e-9), 1)
         )
+        for record in tested:
+            if record.clip.id in rests:
+                about = explain(method, record)
+                rests[record.clip.id].append(replace(about, method=name))
     if known is None:
         raise TextualizeError("no runs to compare")
     prompts = prompts_of(tested, template)
@@ -302,7 +315,7 @@ def evaluate(
         intersect=intersect,
     )
     report = replace(report, warnings=(*report.warnings, *leaked))
-    page = write_report(report, Path(out), tested, prompts, predictions)
+    page = write_report(report, Path(out), tested, prompts, predictions, rests)
     return Evaluated(report, page.parent, 0, len(trained))
 
 

@@ -85,6 +85,7 @@ def train_features(
         f"validation {recipe.select}": round(progress.best_score, 4),
         "seconds": round(time.time() - started, 1),
     }
+    run.write_validation(validation, [p.label for p in method.predict(validation)])
     run.finish(summary, notes, started)
     return method
 

@@ -18,7 +18,7 @@ from textualize import assets
 from textualize.errors import TextualizeError, unknown
 from textualize.files import digest_of
 from textualize.methods import METHODS
-from textualize.windows import Window
+from textualize.windows import PUBLISHED, RowWindows, Window
 
 Selection = Literal["macro_f1", "weighted_f1", "accuracy"]
 
@@ -49,6 +49,14 @@ class Scratch(Options):
     vocabulary: int = Field(2048, ge=300)
 
 
+class Shots(Options):
+    """Solved training examples before each prompt, never of the clip itself or its fold group."""
+
+    count: int = Field(4, ge=1, le=64)
+    by: Literal["similar", "balanced"] = "similar"
+    """those whose prompts are most alike (TF-IDF), or as many of each class, drawn by the seed"""
+
+
 class WindowOptions(Options):
     """Cut long clips, alike in training and prediction: seconds, and seconds to the next one."""
 
@@ -76,6 +84,21 @@ class Recipe(Options):
     """weight the loss by inverse class frequency to this power: 0 not at all, 1 fully"""
     window: WindowOptions | None = None
     """windows long clips are cut into; each is an example, a clip's answer is their mean"""
+    rows: Literal["richet2024"] | None = None
+    """instead of `window`, the windows of a publication, counted in rows of the face's track"""
+
+    @model_validator(mode="after")
+    def _cut_once(self) -> Recipe:
+        if self.window is not None and self.rows is not None:
+            raise ValueError("a clip is cut by window or by rows, not by both")
+        return self
+
+    @property
+    def windows(self) -> Window | RowWindows | None:
+        """What clips are cut into, or None for whole clips."""
+        if self.rows is not None:
+            return PUBLISHED[self.rows]
+        return self.window.window() if self.window else None
 
     @property
     def digest(self) -> str:
@@ -119,17 +142,47 @@ class TextRecipe(Prompted):
     dtype: Literal["float32", "bfloat16"] = "float32"
     prior_correction: bool = False
     """take a share of the training prior off the class scores, fitted on validation"""
-    max_tokens: int = Field(256, ge=16)
+    temperature: bool = False
+    """divide the class scores by a temperature fitted on validation: calibrated probabilities"""
+    answers: Literal["words", "letters"] = "words"
+    """what a causal model answers with: a label's words, or the letter of its option"""
+    shots: Shots | None = None
+    """demonstrations for a causal model; with epochs 0 it is prompted and never trained"""
+    max_tokens: int | None = Field(256, ge=16)
+    """longest prompt, cut by the rule of `text/budget.py`; null: all the model takes"""
     length_grouped: bool = False
     """batch prompts of like length: less padding, but batches of like content"""
-    epochs: int = Field(8, ge=1)
+    epochs: int = Field(8, ge=0)
+    """0 uses a pretrained causal model as it is"""
     batch_size: int = Field(16, ge=1)
     lr: float = Field(1e-3, gt=0)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """sgd is without momentum"""
     weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    """longer gradients are shortened to this"""
     warmup: float = Field(0.1, ge=0, lt=1)
     """share of the steps"""
+    halve_every: int | None = Field(None, ge=1)
+    """epochs after which the rate halves, in steps; without it, it falls to 0 along a line"""
     patience: int = Field(3, ge=1)
     """epochs without a better validation score before training stops"""
+
+    @model_validator(mode="after")
+    def _possible(self) -> TextRecipe:
+        if self.method == "text-encoder":
+            asked = {
+                "answers": self.answers != "words",
+                "shots": self.shots,
+                "epochs": not self.epochs,
+            }
+            for key in (key for key, given in asked.items() if given):
+                raise ValueError(
+                    f"{key} {getattr(self, key)!r} is for text-llm: a head has to be trained"
+                )
+        if self.epochs == 0 and (self.model == "scratch" or self.lora is not None):
+            raise ValueError("epochs 0 trains nothing: give a pretrained model and lora: null")
+        return self
 
 
 class FeatureRecipe(Recipe):
@@ -197,7 +250,7 @@ def _known_keys(method: str, path: Sequence[str]) -> list[str]:
         "jca": FeatureRecipe,
     }
     groups: dict[str, type[BaseModel]] = {
-        "lora": Lora, "scratch": Scratch, "window": WindowOptions,
+        "lora": Lora, "scratch": Scratch, "window": WindowOptions, "shots": Shots,
     }  # fmt: skip
     kind = kinds.get(method, TextRecipe)
     for name in path:

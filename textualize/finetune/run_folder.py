@@ -9,6 +9,7 @@ runs/<name>/
     adapter/ | model/ | model.safetensors   the weights: a stock PEFT adapter, a
                        transformers folder, or our own tensors
     metrics.jsonl      one line an epoch
+    validation.jsonl   the selected weights' answers on the validation part
     README.md          the model card, written last: a folder without it is unfinished
 """
 
@@ -19,6 +20,7 @@ import platform
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +32,7 @@ from textualize.errors import TextualizeError
 from textualize.files import digest_of, read_json, write_json_atomic, write_text_atomic
 from textualize.finetune.recipe import Recipe, parse
 from textualize.labels import LABEL_SETS, LabelSet
-from textualize.types import Record
+from textualize.types import MODALITIES, Record
 
 SCHEMA = 1
 PACKAGES = ("textualize", "torch", "transformers", "peft", "accelerate", "numpy", "scikit-learn")
@@ -47,6 +49,15 @@ def _refuse_overlap(ids: Mapping[str, Sequence[str]], leaks: Sequence[str]) -> N
         shared = set(ids[one]) & set(ids[other])
         if shared:
             raise TextualizeError(f"{one} and {other} share {len(shared)} clips")
+
+
+def _states(records: Sequence[Record]) -> dict[str, dict[str, int]]:
+    """Return how many records have each state of each sense, "not_run" where nothing looked."""
+    found: dict[str, dict[str, int]] = {}
+    for sense in MODALITIES:
+        seen = [r.status.get(sense) for r in records]
+        found[sense] = dict(Counter(str(s.state) if s else "not_run" for s in seen))
+    return found
 
 
 class RunFolder:
@@ -74,11 +85,13 @@ class RunFolder:
         validation: Sequence[Record],
         test: Sequence[str] = (),
         leaks: Sequence[str] = (),
+        corpus: str = "",
     ) -> bool:
         """Write what is known before training; False when this very run is already finished.
 
         `test` are the ids of the fold's test part: written down, never read by training. `leaks`
-        says what the parts of a published fold share; without it they may share nothing.
+        says what the parts of a published fold share; without it they may share nothing. `corpus`
+        is the name the model card gives the records.
 
         Raises:
             TextualizeError: the folder holds another run, or train and validation overlap.
@@ -86,7 +99,13 @@ class RunFolder:
         ids = {"train": [r.clip.id for r in train], "validation": [r.clip.id for r in validation]}
         ids["test"] = list(test)
         _refuse_overlap(ids, leaks)
-        splits = {**ids, "digest": digest_of(ids), "leaks": list(leaks)}
+        splits = {
+            **ids,
+            "digest": digest_of(ids),
+            "leaks": list(leaks),
+            "corpus": corpus,
+            "states": _states([*train, *validation]),
+        }
         resolved = recipe.model_dump(mode="json")
         if (self.path / "splits.json").exists() and self.started:
             same = (
@@ -163,6 +182,19 @@ class RunFolder:
         """Replace metrics.jsonl atomically; one line an epoch, the selected one marked."""
         write_text_atomic(self.path / "metrics.jsonl", "".join(json.dumps(x) + "\n" for x in lines))
 
+    def write_validation(
+        self, validation: Sequence[Record], answered: Sequence[str | None]
+    ) -> None:
+        """Keep the selected weights' answers on the validation records, None where unreadable."""
+        lines = (
+            {"clip_id": r.clip.id, "group": r.clip.fold_group, "true": r.clip.label, "label": label}
+            for r, label in zip(validation, answered, strict=True)
+        )
+        write_text_atomic(
+            self.path / "validation.jsonl",
+            "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines),
+        )
+
     def finish(self, summary: Mapping[str, Any], notes: Sequence[str], started: float) -> None:
         """Write environment.json and, last of all, the model card.
 
@@ -187,28 +219,6 @@ class RunFolder:
         }
         write_json_atomic(self.path / "environment.json", environment)
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
-        write_text_atomic(self.path / "README.md", self._card(environment))
+        from textualize.finetune.card import model_card  # scipy, which nothing else here needs
 
-    def _card(self, environment: Mapping[str, Any]) -> str:
-        recipe = self.recipe_values
-        splits = read_json(self.path / "splits.json", "splits")
-        rows = "\n".join(f"| {k} | {v} |" for k, v in environment["summary"].items())
-        read = "they leak, see below" if splits.get("leaks") else "not read"
-        notes = "\n".join(f"- {n}" for n in environment["notes"]) or "- none"
-        return (
-            f"# {recipe['method']}\n\n"
-            f"Labels: {', '.join(self.labels.labels)}.\n\n"
-            "What it predicts is the emotion *expressed as annotated in its training corpus*, not "
-            "what a person feels. Not for decisions about people; inferring emotions from faces "
-            "or voices is prohibited in some settings (EU AI Act, Art. 5(1)(f)).\n\n"
-            f"| | |\n|---|---|\n{rows}\n"
-            f"| train clips | {len(splits['train'])} |\n"
-            f"| validation clips | {len(splits['validation'])} |\n"
-            f"| test clips ({read}) | {len(splits['test'])} |\n"
-            f"| split digest | {splits['digest'][:16]} |\n"
-            f"| selected by | validation {recipe['select']} |\n"
-            f"| seed | {recipe['seed']} |\n"
-            f"| minutes | {environment['minutes']} |\n\n"
-            f"Leaks, substitutions and truncations:\n\n{notes}\n\n"
-            f"## Recipe\n\n```yaml\n{yaml.safe_dump(recipe, sort_keys=False)}```\n"
-        )
+        write_text_atomic(self.path / "README.md", model_card(self, environment))

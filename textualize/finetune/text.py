@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 from transformers import (
@@ -42,11 +44,12 @@ from textualize.finetune.checkpoints import (
 )
 from textualize.finetune.recipe import TextRecipe
 from textualize.finetune.run_folder import RunFolder
-from textualize.text import models
+from textualize.finetune.schedule import LOWEST_LR, halving
+from textualize.text import budget, models
 from textualize.text.causal import TextLLM
-from textualize.text.decision import class_bias, fitted_exponent, save_bias
+from textualize.text.decision import fitted_decision
 from textualize.text.encoder import TextEncoder
-from textualize.text.predict import Item, TextMethod, probabilities
+from textualize.text.predict import Item, TextMethod, probabilities, read
 from textualize.types import Record
 
 KEPT = 3  # checkpoints on disk: the best, the last, and one more should the last be torn
@@ -119,50 +122,55 @@ def _train(
     learned = method.answered(_counted(method, train, "train", notes), classes)
     checked = _counted(method, validation, "validation", notes)
     summary = _about(method, recipe, checked)
-    trainer = TextTrainer(method, recipe, learned, classes, checked, truth, run)
-    trainer.run_to_end()
-    if trainer.is_world_process_zero():
+    if recipe.epochs:
+        trainer = TextTrainer(method, recipe, learned, classes, checked, truth, run)
+        trainer.run_to_end()
+    if PartialState().is_main_process:
         method.save(run.path)
-        best = trainer.best_line()
-        run.write_metrics(trainer.lines(best["epoch"]))
-        summary["selected epoch"] = best["epoch"]
-        reached = best[recipe.select]
-        if recipe.prior_correction:
-            exponent, reached = _correct_prior(method, recipe, checked, truth, classes, run)
-            summary["prior exponent"] = exponent
-        summary[f"validation {recipe.select}"] = round(reached, 4)
+        found = probabilities(method, checked, 2 * recipe.batch_size)
+        lines = [{"epoch": 0, "step": 0, **validated(found, truth), "selected": True}]
+        if recipe.epochs:
+            lines = trainer.lines(trainer.best_line()["epoch"])
+        run.write_metrics(lines)
+        summary["selected epoch"] = next(x["epoch"] for x in lines if x["selected"])
+        decided = _decide(method, recipe, found, truth, classes, run, summary)
+        summary[f"validation {recipe.select}"] = round(validated(decided, truth)[recipe.select], 4)
         summary["truncated prompts"] = f"{method.truncated} of {len(learned) + len(checked)}"
+        run.write_validation(validation, [labels.labels[i] for i in decided.argmax(1)])
         run.finish(summary, notes, started)
 
 
-def _correct_prior(
+def _decide(
     method: TextMethod,
     recipe: TextRecipe,
-    checked: Sequence[Item],
+    found: NDArray[np.float64],
     truth: Sequence[int],
     classes: Sequence[int],
     run: RunFolder,
-) -> tuple[float, float]:
-    """Fit and store the method's class bias; return the exponent and the validation score."""
-    found = probabilities(method, checked, 2 * recipe.batch_size)
-    exponent, reached = fitted_exponent(found, truth, classes, recipe.select)
-    method.bias = class_bias(classes, len(method.labels), exponent)
-    save_bias(run.path, method.labels, method.bias, exponent)
-    return exponent, reached
+    summary: dict[str, Any],
+) -> NDArray[np.float64]:
+    """Fit and store how the method decides; return the validation probabilities it then gives."""
+    fit = {"prior": recipe.prior_correction, "temperature": recipe.temperature}
+    method.decision = fitted_decision(found, truth, classes, recipe.select, **fit)
+    if recipe.prior_correction:
+        summary["prior exponent"] = method.decision.exponent
+    if recipe.temperature:
+        summary["temperature"] = round(method.decision.temperature, 4)
+    if any(fit.values()):
+        method.decision.save(run.path, method.labels)
+    return method.decision.again(found)
 
 
 def _counted(
     method: TextMethod, records: Sequence[Record], part: str, notes: list[str]
 ) -> list[Item]:
     """Return the records' items; prompts that had to be cut become a note."""
-    before = method.truncated
-    items = method.items(method.reader.texts(records))
-    cut = method.truncated - before
+    items, losses = read(method, records)
+    cut = sum(bool(lost) for lost in losses)
     if cut:
-        end = "end" if isinstance(method, TextEncoder) else "beginning"
         notes.append(
-            f"truncated {part} prompts: {cut} of {len(records)} "
-            f"(longer than {method.limit} tokens; the {end} is cut off)"
+            f"truncated {part} prompts: {cut} of {len(records)} (longer than {method.limit} "
+            f"tokens; lost: {budget.told(budget.total(losses))})"
         )
     return items
 
@@ -175,6 +183,8 @@ def _about(method: Any, recipe: TextRecipe, items: Sequence[Item]) -> dict[str, 
         about["model"] = f"scratch: LLaMA, {recipe.scratch.layers} layers, trained from nothing"
     else:
         source = models.find_model(recipe.model, recipe.revision)
+        if source.folder.parent.name == "snapshots":  # of the hub's cache
+            about["revision"] = source.folder.name
         about["weights sha256"] = models.weights_digest(source.folder)
     about |= {"parameters": total, "trained parameters": trainable}
     about["prompt digest"] = method.reader.template.digest[:16]
@@ -189,6 +199,14 @@ def _about(method: Any, recipe: TextRecipe, items: Sequence[Item]) -> dict[str, 
             )
         about["scored by"] = f"every label's tokens, summed (tree against whole: {error:.1g})"
     return about
+
+
+def validated(probabilities: NDArray[np.float64], truth: Sequence[int]) -> dict[str, float]:
+    """Return the scores and the loss of validation probabilities (N, C)."""
+    guess, rows = probabilities.argmax(1), np.arange(len(probabilities))
+    found = {name: score(name, list(truth), guess, probabilities.shape[1]) for name in SCORES}
+    picked = probabilities[rows, list(truth)]
+    return found | {"validation_loss": float(-np.log(np.maximum(picked, 1e-12)).mean())}
 
 
 class TextTrainer(Trainer):  # type: ignore[misc]
@@ -208,7 +226,7 @@ class TextTrainer(Trainer):  # type: ignore[misc]
         self.text_method = method
         self.recipe = recipe
         self.checked = checked
-        self.truth = np.asarray(truth)
+        self.truth = list(truth)
         self.run = run
         self.weights = (
             class_weights(classes, len(method.labels), recipe.class_balanced)
@@ -260,10 +278,8 @@ class TextTrainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Return and log the validation scores of the current weights."""
         p = probabilities(self.text_method, self.checked, 2 * self.recipe.batch_size)
-        guess = p.argmax(1)
-        found = {name: score(name, self.truth, guess, p.shape[1]) for name in SCORES}
-        picked = p[np.arange(len(p)), self.truth]
-        found["loss"] = float(-np.log(np.maximum(picked, 1e-12)).mean())
+        found = validated(p, self.truth)
+        found["loss"] = found.pop("validation_loss")
         metrics = {f"eval_{name}": value for name, value in found.items()}
         self.log(dict(metrics))
         if self.is_world_process_zero():
@@ -279,6 +295,20 @@ class TextTrainer(Trainer):  # type: ignore[misc]
     def best_line(self) -> dict[str, Any]:
         """Return the line of the best epoch, the first of equals."""
         return max(self.lines(), key=lambda line: line[self.recipe.select])
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the schedule of the learning rate, linear or halved in steps, after a warm-up."""
+        every = self.recipe.halve_every
+        if every is None or self.lr_scheduler is not None:  # type: ignore[has-type]
+            return super().create_scheduler(num_training_steps, optimizer)
+        rate = halving(
+            int(self.args.get_warmup_steps(num_training_steps)),
+            every * max(1, round(num_training_steps / self.recipe.epochs)),
+            LOWEST_LR / self.recipe.lr,
+        )
+        chosen = optimizer if optimizer is not None else self.optimizer
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(chosen, rate)
+        return self.lr_scheduler
 
     # --- checkpoints ----------------------------------------------------------------------------
 
@@ -304,8 +334,8 @@ def _arguments(recipe: TextRecipe, folder: Path) -> TrainingArguments:
         weight_decay=recipe.weight_decay,
         warmup_steps=recipe.warmup,
         lr_scheduler_type="linear",
-        max_grad_norm=1.0,
-        optim="adamw_torch",
+        max_grad_norm=recipe.max_grad_norm,
+        optim="adamw_torch" if recipe.optimizer == "adamw" else "sgd",
         train_sampling_strategy="group_by_length" if recipe.length_grouped else "random",
         eval_strategy="epoch",
         save_strategy="epoch",

@@ -26,6 +26,7 @@ def train(
     labels: LabelSet | None = None,
     test: Sequence[str] = (),
     leaks: Sequence[str] = (),
+    corpus: str = "",
     overrides: Sequence[str] = (),
 ) -> RunFolder:
     """Train a method into a run folder and return it; a finished run is returned as it is.
@@ -39,6 +40,7 @@ def train(
         test: ids of the fold's test part, written into splits.json and never read.
         leaks: what the fold's parts are known to share (`Fold.leaks`), written beside them; a
             fold without leaks may share no clip.
+        corpus: the records' name on the model card.
         overrides: "key=value" settings on top of the recipe.
 
     Raises:
@@ -59,11 +61,9 @@ def train(
             raise TextualizeError(f"clip '{record.clip.id}': {error}") from None
     trainer = cast(Trainer, resolve(entry(chosen.method).train, chosen.method))
     run = RunFolder(out)
-    if run.begin(chosen, known, training, validation, test, leaks):
-        window = chosen.window.window() if chosen.window else None
-        learned, checked = (
-            [piece for record in part for piece in windowed(record, window)]
-            for part in (training, validation)
-        )
+    if run.begin(chosen, known, training, validation, test, leaks, corpus):
+        window = chosen.windows
+        learned = [piece for record in training for piece in windowed(record, window, "train")]
+        checked = [piece for record in validation for piece in windowed(record, window, "test")]
         trainer(chosen, learned, checked, run)
     return run

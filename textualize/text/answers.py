@@ -2,31 +2,92 @@
 
 from __future__ import annotations
 
-from typing import Any
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from textualize.errors import TextualizeError
 
+Kind = Literal["words", "letters"]
 
-def framed(tokenizer: Any, text: str) -> str:
+# chat templates that print a date print this one: a run would read otherwise tomorrow
+TEMPLATE_DATE = "26 Jul 2024"
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A solved example: a prompt and the answer as the model should have written it."""
+
+    text: str
+    answer: str
+
+
+def answer_texts(labels: Sequence[str], kind: Kind) -> tuple[str, ...]:
+    """Return what the model writes for each label.
+
+    >>> answer_texts(["sad", "glad"], "letters")
+    ('A', 'B')
+
+    Raises:
+        TextualizeError: more labels than letters.
+    """
+    if kind == "words":
+        return tuple(labels)
+    if len(labels) > len(string.ascii_uppercase):
+        raise TextualizeError(
+            f"letters answer for at most 26 labels, given {len(labels)}: set answers to words"
+        )
+    return tuple(string.ascii_uppercase[: len(labels)])
+
+
+def options(labels: Sequence[str], kind: Kind) -> tuple[str, ...]:
+    """Return the labels as the prompt lists them.
+
+    >>> options(["sad", "glad"], "letters")
+    ('A) sad', 'B) glad')
+    """
+    texts = answer_texts(labels, kind)
+    if kind == "words":
+        return texts
+    return tuple(f"{letter}) {label}" for letter, label in zip(texts, labels, strict=True))
+
+
+def framed(tokenizer: Any, text: str, shots: Sequence[Shot] = ()) -> str:
     """Return the prompt as the model gets it: its chat template, else plain text ending in a colon.
 
-    A plain text that does not end in a question's colon gets a line "Answer:".
-    Templates that would open a block of reasoning are asked not to: the answer comes at once.
+    A plain text that does not end in a question's colon gets a line "Answer:". Shots stand before
+    it, as earlier turns or with an empty line behind each. Templates that would open a block of
+    reasoning are asked not to: the answer comes at once.
     """
     if tokenizer.chat_template is None:
-        asked = text.rstrip()
-        return asked if asked.endswith(":") else f"{asked}\nAnswer:"
-    turn = [{"role": "user", "content": text}]
+        solved = "".join(f"{_asked(shot.text)} {shot.answer}\n\n" for shot in shots)
+        return solved + _asked(text)
+    turns = []
+    for shot in shots:
+        turns += [
+            {"role": "user", "content": shot.text},
+            {"role": "assistant", "content": shot.answer},
+        ]
     framed_text: str = tokenizer.apply_chat_template(
-        turn, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        [*turns, {"role": "user", "content": text}],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,
+        date_string=TEMPLATE_DATE,
     )
     return framed_text
 
 
-def prompt_ids(tokenizer: Any, text: str) -> list[int]:
+def _asked(text: str) -> str:
+    asked = text.rstrip()
+    return asked if asked.endswith(":") else f"{asked}\nAnswer:"
+
+
+def prompt_ids(tokenizer: Any, text: str, shots: Sequence[Shot] = ()) -> list[int]:
     """Return a framed prompt's token ids, without an end token behind it."""
     plain = tokenizer.chat_template is None
-    ids = list(tokenizer(framed(tokenizer, text), add_special_tokens=plain)["input_ids"])
+    ids = list(tokenizer(framed(tokenizer, text, shots), add_special_tokens=plain)["input_ids"])
     if plain and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
         ids.pop()
     return ids
@@ -35,8 +96,9 @@ def prompt_ids(tokenizer: Any, text: str) -> list[int]:
 def fitted_ids(tokenizer: Any, text: str, limit: int) -> tuple[list[int], bool]:
     """Return the ids of a prompt of at most `limit` tokens, and whether the text had to be cut.
 
-    The beginning of the text is dropped, at a token's edge: the question at its end and the frame
-    stay whole. The cut is made in the text, so a server that is given the text does the same.
+    The last resort, after `budget.py`: the beginning of the text is dropped, at a token's edge;
+    the question at its end and the frame stay whole. The cut is made in the text, so a server that
+    is given the text does the same.
 
     Raises:
         TextualizeError: the frame alone is longer than `limit`.
@@ -55,16 +117,20 @@ def fitted_ids(tokenizer: Any, text: str, limit: int) -> tuple[list[int], bool]:
     raise TextualizeError(f"max_tokens {limit} leaves no room for a prompt: raise it")
 
 
-def answer_ids(tokenizer: Any, label: str) -> list[int]:
-    """Return the tokens of a label where it follows a prompt, then the end token.
+def answer_ids(tokenizer: Any, label: str, kind: Kind = "words") -> list[int]:
+    """Return the tokens of an answer where it follows a prompt; behind words, the end token.
 
-    They are what the tokenizer adds to a framed prompt when the label is written behind it.
+    They are what the tokenizer adds to a framed prompt when the answer is written behind it. No
+    letter begins another, so letters need no end; a tokenizer that spells them in two tokens (the
+    blank apart) is scored exactly all the same.
 
     Raises:
-        TextualizeError: the tokenizer has no end token, or cannot spell the label.
+        TextualizeError: words under a tokenizer without end token, or an answer it cannot spell.
     """
-    if tokenizer.eos_token_id is None:
-        raise TextualizeError("the tokenizer has no end token, so no answer can end")
+    if kind == "words" and tokenizer.eos_token_id is None:
+        raise TextualizeError(
+            "the tokenizer has no end token, so no label can end: set answers to letters"
+        )
     head = framed(tokenizer, "?")
     joined = head + ("" if head[-1:].isspace() else " ") + label
     before = tokenizer(head, add_special_tokens=False)["input_ids"]
@@ -73,4 +139,4 @@ def answer_ids(tokenizer: Any, label: str) -> list[int]:
     ids = both[len(before) :] if same else tokenizer(label, add_special_tokens=False)["input_ids"]
     if not ids or (tokenizer.unk_token_id in ids and tokenizer.unk_token_id is not None):
         raise TextualizeError(f"the tokenizer cannot spell label '{label}': choose another model")
-    return [*ids, tokenizer.eos_token_id]
+    return [*ids, tokenizer.eos_token_id] if kind == "words" else ids

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as tensor_bytes
@@ -25,8 +24,10 @@ from textualize.finetune.recipe import TextRecipe
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
 from textualize.text import models, predict
-from textualize.text.decision import load_bias
-from textualize.text.prompts import PromptReader
+from textualize.text.answers import Shot
+from textualize.text.decision import Decision
+from textualize.text.demonstrations import Demonstrations
+from textualize.text.prompts import PromptReader, check_reading, save_reading
 from textualize.types import Prediction, Record
 
 Pooling = Literal["mean", "cls", "last"]
@@ -94,7 +95,8 @@ class TextEncoder:
         self.label_set = labels
         self.limit = limit
         self.truncated = 0
-        self.bias = np.zeros(len(labels))
+        self.decision = Decision.neutral(len(labels))
+        self.demonstrations: Demonstrations | None = None
         self.notes: list[str] = []
 
     @property
@@ -158,6 +160,7 @@ class TextEncoder:
         about = {"pooling": json.dumps(self.net.pooling), "labels": json.dumps(self.labels)}
         write_bytes_atomic(run / "head.safetensors", tensor_bytes(head, about))
         self.reader.save(run)
+        save_reading(run, self.tokenizer)
 
     @classmethod
     def load(cls, run: Path) -> TextEncoder:
@@ -170,16 +173,21 @@ class TextEncoder:
         folder = RunFolder(run)
         recipe = models.stored_recipe(folder)
         base, tokenizer = models.load_trained(AutoModel, folder, recipe, "right")
+        check_reading(Path(run), tokenizer)
         reader = PromptReader.of_run(Path(run))
         made = cls._assembled(base, tokenizer, reader, folder.labels, recipe)
         made.net.head.load_state_dict(load_file(str(Path(run) / "head.safetensors")))
         made.net.eval()
-        made.bias = load_bias(Path(run), made.labels)
+        made.decision = Decision.load(Path(run), made.labels)
         return made
 
     # --- used ---------------------------------------------------------------------------------
 
-    def items(self, texts: Sequence[str]) -> list[Item]:
+    def length(self, text: str, shots: Sequence[Shot] = ()) -> int:
+        """Return the tokens of a text, specials included; an encoder takes no demonstrations."""
+        return len(self.tokenizer(text)["input_ids"])
+
+    def items(self, texts: Sequence[str], shots: Sequence[Sequence[Shot]] = ()) -> list[Item]:
         """Return one item of token ids a text; the end of a longer text is cut and counted."""
         rows = self.tokenizer(list(texts))
         items = []

@@ -195,6 +195,8 @@ def fitting(recipe: TextRecipe, config: Any, tokenizer: Any, reserve: int = 0) -
     """
     takes = min(getattr(config, "max_position_embeddings", 10**9), tokenizer.model_max_length)
     room = int(takes) - reserve
+    if recipe.max_tokens is None:
+        return room, ""
     if recipe.max_tokens <= room:
         return recipe.max_tokens, ""
     return room, f"max_tokens lowered from {recipe.max_tokens} to {room}: the model takes no more"
@@ -233,11 +235,14 @@ def load_trained(auto: Any, run: RunFolder, recipe: TextRecipe, side: str) -> tu
     if whole.is_dir():
         source = Source(str(whole), str(whole), whole, None)
         return load_base(auto, source, recipe), load_tokenizer(source.place, side=side)
-    if not adapter.is_dir():
+    untrained = run.path / "tokenizer"
+    if not adapter.is_dir() and not untrained.is_dir():
         raise TextualizeError(f"{run.path} has no weights: training did not finish, run it again")
     source = find_model(recipe.model, recipe.revision)
     base = load_base(auto, source, recipe)
     _check_weights(run, source)
+    if untrained.is_dir():
+        return base, load_tokenizer(str(untrained), side=side)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _PEFT_NOISE, FutureWarning)
         net = PeftModel.from_pretrained(base, str(adapter))

@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from textualize.errors import TextualizeError
+from textualize.text import budget
+from textualize.text.answers import Shot
+from textualize.text.decision import Decision
+from textualize.text.demonstrations import Demonstrations
 from textualize.text.prompts import PromptReader
 from textualize.types import Prediction, Record
 
@@ -30,13 +34,17 @@ class TextMethod(Protocol):
     limit: int
     truncated: int
     notes: list[str]
-    bias: NDArray[np.float64]
+    decision: Decision
+    demonstrations: Demonstrations | None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Class names in the order of every score vector."""
 
-    def items(self, texts: Sequence[str]) -> list[Item]:
+    def length(self, text: str, shots: Sequence[Shot]) -> int:
+        """Return how many tokens a prompt with its demonstrations takes."""
+
+    def items(self, texts: Sequence[str], shots: Sequence[Sequence[Shot]] = ()) -> list[Item]:
         """Return one item of token ids a text, cut to `limit`; the cut ones are counted."""
 
     def answered(self, items: Sequence[Item], classes: Sequence[int]) -> list[Item]:
@@ -52,13 +60,39 @@ class TextMethod(Protocol):
         """Return class log-probabilities of one batch, (B, C) float64 on the CPU."""
 
 
+def read(method: TextMethod, records: Sequence[Record]) -> tuple[list[Item], list[budget.Lost]]:
+    """Return one item a record and what its prompt lost, nothing where it was short enough.
+
+    Prompts longer than the method's `limit` are cut by the rule of `budget.py`; `truncated`
+    counts them.
+    """
+    texts = method.reader.texts(records)
+    shots: list[tuple[Shot, ...]] = [()] * len(records)
+    if method.demonstrations is not None:
+        shots = method.demonstrations.of(records, texts)
+    losses: list[budget.Lost] = []
+    for i, record in enumerate(records):
+        over = method.length(texts[i], shots[i]) - method.limit
+        if over <= 0:
+            losses.append({})
+            continue
+        short = budget.fitted(method.reader, record, shots[i], method.limit, method.length)
+        texts[i], shots[i] = short.text, short.shots
+        over = method.length(texts[i], shots[i]) - method.limit
+        losses.append({**short.lost, **({"tokens": over} if over > 0 else {})})
+    before = method.truncated
+    items = method.items(texts, shots)
+    method.truncated = before + sum(bool(lost) for lost in losses)
+    return items, losses
+
+
 def probabilities(
     method: TextMethod, items: Sequence[Item], batch_size: int
 ) -> NDArray[np.float64]:
     """Return class probabilities (N, C) in the items' order; dropout is off meanwhile.
 
-    The method's `bias` (C,) is added to its log scores, see `decision.py`. Items of like
-    length share a batch, so little is computed for padding.
+    They are the method's decision on its log scores, see `decision.py`. Items of like length
+    share a batch, so little is computed for padding.
     """
     order = sorted(range(len(items)), key=lambda i: (len(items[i]["input_ids"]), i))
     scores = np.zeros((len(items), len(method.labels)))
@@ -72,21 +106,23 @@ def probabilities(
                 raise TextualizeError(
                     f"{method.method} gives scores that are not finite: lower lr, or use float32"
                 )
-            scores[rows] = torch.softmax(batch + torch.from_numpy(method.bias), -1).numpy()
+            scores[rows] = method.decision.probabilities(batch.numpy())
     finally:
         method.net.train(training)
     return scores
 
 
 def predictions(method: TextMethod, records: Sequence[Record], batch_size: int) -> list[Prediction]:
-    """Return one prediction a record, in the same order."""
+    """Return one prediction a record, in the same order; `text` says what a prompt lost."""
     if not records:
         return []
-    before = method.truncated
-    items = method.items(method.reader.texts(records))
-    cut = method.truncated - before
+    items, losses = read(method, records)
+    cut = sum(bool(lost) for lost in losses)
     if cut:
-        logger.warning("%d of %d prompts were cut to %d tokens", cut, len(records), method.limit)
+        logger.warning(
+            "%d of %d prompts were cut to %d tokens: %s lost",
+            cut, len(records), method.limit, budget.told(budget.total(losses)),
+        )  # fmt: skip
     scores = probabilities(method, items, batch_size)
     return [
         Prediction(
@@ -94,6 +130,7 @@ def predictions(method: TextMethod, records: Sequence[Record], batch_size: int) 
             method.method,
             method.labels[int(row.argmax())],
             dict(zip(method.labels, row.tolist(), strict=True)),
+            f"prompt cut: {budget.told(lost)}" if lost else "",
         )
-        for record, row in zip(records, scores, strict=True)
+        for record, row, lost in zip(records, scores, losses, strict=True)
     ]

@@ -1,14 +1,19 @@
 """Records into the very texts a text method was trained on.
 
-The template travels with the run, so a changed `prompts/` folder never changes a trained method.
+The template travels with the run, so a changed `prompts/` folder never changes a trained method;
+so do the tokenizer and its chat template, whose reading is checked against a digest.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from textualize.errors import TextualizeError
+from textualize.files import digest_of, read_json, write_json_atomic
 from textualize.finetune.recipe import Prompted
 from textualize.prompt import (
     Template,
@@ -18,6 +23,9 @@ from textualize.prompt import (
     save_template,
 )
 from textualize.types import Record
+
+READING = "prompt/reading.json"
+_PROBE = "Ana: “I can't believe it!” Face: brow lowerer (AU4) strong, 12 %\nEmotion: é 愛"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,28 @@ class PromptReader:
 
     @classmethod
     def of_run(cls, run: Path, options: tuple[str, ...] = ()) -> PromptReader:
-        """Return the reader of a run folder, with the template stored in it."""
-        return cls(load_template_from(run), options)
+        """Return the reader of a run folder, with the template stored in it.
+
+        Raises:
+            TextualizeError: the stored template is not the one the run was trained with.
+        """
+        template = load_template_from(run)
+        path = run / "environment.json"
+        trained = None
+        if path.is_file():  # written last, so not yet there while training saves its weights
+            trained = read_json(path, "run environment")["summary"].get("prompt digest")
+        if trained and not template.digest.startswith(str(trained)):
+            raise TextualizeError(
+                f"the prompt in {run / 'prompt'} has digest {template.digest[:12]}, the run was "
+                f"trained with {str(trained)[:12]}; restore the files the model was trained with"
+            )
+        return cls(template, options)
+
+    @property
+    def lists_options(self) -> bool:
+        """Whether the template, or a part of it, names the labels at all."""
+        texts = (self.template.text, *self.template.parts.values())
+        return any(re.search(r"\blabels\b", re.sub(r"{#.*?#}", "", t, flags=re.S)) for t in texts)
 
     def save(self, run: Path) -> None:
         """Store the template in the run folder."""
@@ -50,3 +78,34 @@ class PromptReader:
     def texts(self, records: Sequence[Record]) -> list[str]:
         """Return one prompt a record, in the same order."""
         return [render_with(self.template, r, labels=self.options).text for r in records]
+
+
+# --- the tokenizer's part -----------------------------------------------------------------------
+
+
+def save_reading(run: Path, tokenizer: Any, answers: Sequence[Sequence[int]] = ()) -> None:
+    """Write the chat template and the digest of how prompts and answers become tokens."""
+    about = {"chat_template": tokenizer.chat_template, "digest": _reading(tokenizer, answers)}
+    write_json_atomic(run / READING, about)
+
+
+def check_reading(run: Path, tokenizer: Any, answers: Sequence[Sequence[int]] = ()) -> None:
+    """Raise TextualizeError where a run's tokenizer reads otherwise than it did in training."""
+    path = run / READING
+    if not path.is_file():  # runs from before readings were kept
+        return
+    if read_json(path, "reading of the run").get("digest") != _reading(tokenizer, answers):
+        raise TextualizeError(
+            f"the tokenizer or chat template of {run} is not the one it was trained with; restore "
+            "its files, or train again with this version of transformers"
+        )
+
+
+def _reading(tokenizer: Any, answers: Sequence[Sequence[int]]) -> str:
+    return digest_of(
+        {
+            "chat_template": tokenizer.chat_template,
+            "answers": [list(answer) for answer in answers],
+            "probe": list(tokenizer(_PROBE)["input_ids"]),
+        }
+    )

@@ -41,7 +41,7 @@ class LabelTree:
 
 
 def label_tree(answers: Sequence[Sequence[int]]) -> LabelTree:
-    """Return the tree of answers, each a sequence of token ids ending in the end token.
+    """Return the tree of answers, each a sequence of token ids: a label and the end token.
 
     Raises:
         TextualizeError: two answers have the same tokens.
@@ -104,20 +104,16 @@ def label_log_probs(
         tree: the C labels' tokens.
     """
     ids, mask = left_pad(prompts, int(tokenizer.pad_token_id))
-    b, n, k = len(prompts), ids.shape[1], len(tree.tokens)
+    k = len(tree.tokens)
+    nodes = torch.tensor(tree.tokens, dtype=torch.long).expand(len(prompts), k)
     depths = torch.tensor(tree.depths, dtype=torch.long)
-    allowed = torch.zeros((b, n + k, n + k), dtype=torch.bool)
-    allowed[:, :n, :n] = torch.ones((n, n), dtype=torch.bool).tril() & mask.bool()[:, None, :]
-    allowed[:, n:, :n] = mask.bool()[:, None, :]
-    allowed[:, n:, n:] = tree.visible()
-    device, dtype = model.device, model.dtype
-    bias = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
-    nodes = torch.tensor(tree.tokens, dtype=torch.long).expand(b, k)
     place = torch.cat([positions(mask), mask.sum(1, keepdim=True) + depths], 1)
+    # answers of one token each, as letters are: no tree, and the plain mask is the faster one
+    seen = _tree_mask(mask, tree, model.dtype) if k else mask
     logits = model(
-        input_ids=torch.cat([ids, nodes], 1).to(device),
-        attention_mask=bias[:, None].to(device),
-        position_ids=place.to(device),
+        input_ids=torch.cat([ids, nodes], 1).to(model.device),
+        attention_mask=seen.to(model.device),
+        position_ids=place.to(model.device),
         use_cache=False,
         logits_to_keep=k + 1,
     ).logits
@@ -127,6 +123,18 @@ def label_log_probs(
         for walk in tree.steps
     ]
     return torch.stack(columns, 1).cpu()
+
+
+def _tree_mask(mask: Tensor, tree: LabelTree, dtype: torch.dtype) -> Tensor:
+    """Return what is added to attention scores, (B, 1, N+K, N+K), for a prompt mask (B, N)."""
+    b, n = mask.shape
+    k = len(tree.tokens)
+    allowed = torch.zeros((b, n + k, n + k), dtype=torch.bool)
+    allowed[:, :n, :n] = torch.ones((n, n), dtype=torch.bool).tril() & mask.bool()[:, None, :]
+    allowed[:, n:, :n] = mask.bool()[:, None, :]
+    allowed[:, n:, n:] = tree.visible()
+    bias = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
+    return bias[:, None]
 
 
 @torch.inference_mode()

@@ -177,27 +177,51 @@ def test_calm_frames_are_where_nothing_happens() -> None:
     assert len(calm_frames(values)) == 10 and len(calm_frames(values[:9])) == 3
 
 
-def test_drawn_actions_are_recovered() -> None:
-    """On a subject the table was not fitted on, through MediaPipe and head turns."""
+def test_a_frown_that_lowers_other_values_is_not_calm() -> None:
+    """A frown reads as 0.45 of itself and takes as much from AU 1 and AU 2 together."""
+    rng = np.random.default_rng(0)
+    values = 0.01 * rng.standard_normal((60, len(NAMES)))
+    frown = np.interp(np.arange(60), [20, 45], [0.0, 1.0]) * (np.arange(60) <= 45)
+    for name, change in {"AU04": 0.45, "AU01": -0.27, "AU02": -0.2}.items():
+        values[:, NAMES.index(name)] += change * frown
+    assert frown[calm_frames(values)].max() <= 0.1
+
+
+def drawn_meshes(subject: int, faces: list[dict[int, float]], sway: float = 0.0) -> Mesh:
+    """Return MediaPipe's meshes, (T, 478, 3), of faces drawn with these actions."""
     mediapipe = pytest.importorskip("mediapipe.python.solutions.face_mesh")
     script = pytest.importorskip("textualize.demo.script")
     drawn = pytest.importorskip("textualize.demo.face")
-    subject = script.subjects()[9]
+    person = script.subjects()[subject]
+    size = (drawn.FRAME_WIDTH, drawn.FRAME_HEIGHT, drawn.FRAME_WIDTH)
+    meshes = np.full((len(faces), 478, 3), np.nan)
+    with mediapipe.FaceMesh(refine_landmarks=True) as tracker:
+        for i, actions in enumerate(faces):
+            turn = sway * np.array([0.12 * np.sin(i), 0.05 * np.cos(i), 0.05 * np.sin(2 * i)])
+            pose = drawn.Pose(yaw=turn[0], pitch=turn[1], roll=turn[2])
+            found = tracker.process(drawn.render(person.look, actions, pose, person.scene))
+            points = found.multi_face_landmarks[0].landmark
+            meshes[i] = [(p.x, p.y, p.z) for p in points]
+    return np.asarray(meshes * size)
+
+
+@pytest.mark.parametrize("subject", [1, 9])
+@pytest.mark.parametrize("action", [4, 5, 12, 15, 17, 26, 43])
+def test_an_action_is_followed_as_it_grows(subject: int, action: int) -> None:
+    """Also where it lowers the raw values of others, and few frames are at rest."""
+    levels = np.concatenate([np.zeros(2), np.linspace(0, 1, 11), np.zeros(2)])
+    values = action_units.action_units(drawn_meshes(subject, [{action: x} for x in levels]))[0]
+    grown = values[2:13, NAMES.index(f"AU{action:02d}")]
+    assert grown[-1] > 0.1 and spearman(grown, levels[2:13]) >= 0.8
+
+
+def test_drawn_actions_are_recovered() -> None:
+    """On a subject the table was not fitted on, through MediaPipe and head turns."""
     played = [(1, 2), (12, 25), (15,), (43,), (25, 26), (5, 2), (20, 25)]
-    truth = np.zeros((4 + 4 * len(played), len(NAMES)))
-    mesh = np.full((len(truth), 478, 3), np.nan)
-    tracker = mediapipe.FaceMesh(refine_landmarks=True)
-    for i in range(len(truth)):
-        actions = {a: (i % 4 + 1) / 4 for a in played[(i - 4) // 4]} if i >= 4 else {}
-        for action, value in actions.items():
-            truth[i, NAMES.index(f"AU{action:02d}")] = value
-        pose = drawn.Pose(yaw=0.12 * np.sin(i), pitch=0.05 * np.cos(i), roll=0.05 * np.sin(2 * i))
-        found = tracker.process(drawn.render(subject.look, actions, pose, subject.scene))
-        height, width = drawn.FRAME_HEIGHT, drawn.FRAME_WIDTH
-        points = found.multi_face_landmarks[0].landmark
-        mesh[i] = [(p.x * width, p.y * height, p.z * width) for p in points]
-    tracker.close()
-    values = action_units.action_units(mesh)[0]
+    faces: list[dict[int, float]] = [{}] * 4
+    faces += [{a: (i + 1) / 4 for a in actions} for actions in played for i in range(4)]
+    truth = np.array([[face.get(int(n[2:]), 0.0) for n in NAMES] for face in faces])
+    values = action_units.action_units(drawn_meshes(9, faces, sway=1.0))[0]
     r = {
         n: float(np.corrcoef(values[:, j], truth[:, j])[0, 1])
         for j, n in enumerate(NAMES)
