@@ -44,7 +44,7 @@ from textualize.types import Clip, Record, Span, Status, Track, Unit, Utterance,
 
 SCHEMA = 1  # raised when a reader of today could misread a corpus of tomorrow
 
-_LOCK = ".lock"
+LOCK = ".lock"
 
 
 # --- one sensor's result ------------------------------------------------------------------------
@@ -271,11 +271,11 @@ class Corpus:
 
         Raises StorageError where the folder may not be written.
         """
-        lock = FileLock(self.folder / _LOCK)
+        lock = FileLock(self.folder / LOCK)
         try:
             lock.acquire()
         except OSError as error:
-            raise not_written(self.folder / _LOCK, error) from error
+            raise not_written(self.folder / LOCK, error) from error
         try:
             yield
         finally:

@@ -149,8 +149,8 @@ def windowed(
 def aggregate(predictions: Sequence[Prediction]) -> Prediction:
     """Return a clip's answer: the mean probability over its windows, each counting the same.
 
-    Windows whose answer could not be read are left out of the mean, and `text` says how many;
-    where none could be read the label is None.
+    Windows whose answer could not be read are left out of the mean; where none could be read the
+    label is None. `text` says how many, and how many windows had their prompt cut.
 
     >>> one = Prediction("a#000", "m", "no", {"no": 0.9, "yes": 0.1})
     >>> two = Prediction("a#001", "m", "yes", {"no": 0.3, "yes": 0.7})
@@ -168,7 +168,9 @@ def aggregate(predictions: Sequence[Prediction]) -> Prediction:
     clip_id, method = about.pop()
     read = [p for p in predictions if p.scores]
     unread = len(predictions) - len(read)
-    said = f"{unread} of {len(predictions)} windows could not be read" if unread else ""
+    cut = sum(p.text.startswith("prompt cut: ") for p in read)
+    counts = {"could not be read": unread, "had their prompt cut": cut}
+    said = "; ".join(f"{n} of {len(predictions)} windows {what}" for what, n in counts.items() if n)
     if not read:
         return Prediction(clip_id, method, None, {}, said)
     labels = tuple(read[0].scores)

@@ -38,6 +38,8 @@ class Lora(Options):
     rslora: bool = False
     dora: bool = False
     targets: str | list[str] = "all-linear"
+    modules_to_save: list[str] = []
+    """names of modules trained in full beside it, as lm_head; they grow the adapter's file"""
 
 
 class Scratch(Options):
@@ -78,6 +80,8 @@ class Recipe(Options):
 
     method: str
     seed: int = 0
+    seeds: list[int] | None = Field(None, min_length=1)
+    """train once for each of these, into `seed-N` folders, instead of once with `seed`"""
     select: Selection = "macro_f1"
     """the validation score that chooses epoch and strength"""
     class_balanced: float = Field(0.0, ge=0, le=1)
@@ -86,6 +90,12 @@ class Recipe(Options):
     """windows long clips are cut into; each is an example, a clip's answer is their mean"""
     rows: Literal["richet2024"] | None = None
     """instead of `window`, the windows of a publication, counted in rows of the face's track"""
+
+    @model_validator(mode="after")
+    def _each_seed_once(self) -> Recipe:
+        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds names a seed twice")
+        return self
 
     @model_validator(mode="after")
     def _cut_once(self) -> Recipe:
@@ -135,6 +145,7 @@ class TextRecipe(Prompted):
     """"minilm" (shipped with an ordinary package), "scratch", a hub id or a local folder"""
     revision: str | None = None
     lora: Lora | None = Lora()
+    """null: every weight is trained"""
     scratch: Scratch = Scratch()
     pooling: Literal["mean", "cls", "last"] = "mean"
     """how an encoder's hidden states become one vector"""
@@ -152,9 +163,14 @@ class TextRecipe(Prompted):
     """longest prompt, cut by the rule of `text/budget.py`; null: all the model takes"""
     length_grouped: bool = False
     """batch prompts of like length: less padding, but batches of like content"""
+    packing: bool = False
+    """put several prompts of a causal model's batch into one row: the same loss, less padding"""
+    gradient_checkpointing: bool = False
+    """keep each layer's input only and compute the rest again: less memory, a third slower"""
     epochs: int = Field(8, ge=0)
     """0 uses a pretrained causal model as it is"""
     batch_size: int = Field(16, ge=1)
+    """clips a step, of each process where a launcher starts several"""
     lr: float = Field(1e-3, gt=0)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """sgd is without momentum"""
@@ -174,12 +190,22 @@ class TextRecipe(Prompted):
             asked = {
                 "answers": self.answers != "words",
                 "shots": self.shots,
+                "packing": self.packing,
                 "epochs": not self.epochs,
             }
             for key in (key for key, given in asked.items() if given):
                 raise ValueError(
                     f"{key} {getattr(self, key)!r} is for text-llm: a head has to be trained"
                 )
+        if self.dtype == "bfloat16" and self.epochs:
+            # steps of less than 1/256 of a weight are rounded away
+            if self.lora is None:
+                raise ValueError(
+                    "bfloat16 weights are too coarse to be trained in full: set lora, or dtype "
+                    "float32"
+                )
+            if self.lora.modules_to_save:
+                raise ValueError("lora.modules_to_save are trained in full: set dtype float32")
         if self.epochs == 0 and (self.model == "scratch" or self.lora is not None):
             raise ValueError("epochs 0 trains nothing: give a pretrained model and lora: null")
         return self

@@ -197,7 +197,8 @@ def _about(method: Any, recipe: TextRecipe, items: Sequence[Item]) -> dict[str, 
                 f"model '{recipe.model}' does not take a tree-shaped attention mask: scores differ "
                 f"by {error:.2g} from whole sequences; choose another model"
             )
-        about["scored by"] = f"every label's tokens, summed (tree against whole: {error:.1g})"
+        what = "letter" if recipe.answers == "letters" else "tokens, summed"
+        about["scored by"] = f"every label's {what} (tree against whole: {error:.1g})"
     return about
 
 

@@ -87,7 +87,9 @@ def _asked(text: str) -> str:
 def prompt_ids(tokenizer: Any, text: str, shots: Sequence[Shot] = ()) -> list[int]:
     """Return a framed prompt's token ids, without an end token behind it."""
     plain = tokenizer.chat_template is None
-    ids = list(tokenizer(framed(tokenizer, text, shots), add_special_tokens=plain)["input_ids"])
+    whole = framed(tokenizer, text, shots)
+    # not verbose: that a prompt is too long is found out and said here, not by the library
+    ids = list(tokenizer(whole, add_special_tokens=plain, verbose=False)["input_ids"])
     if plain and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
         ids.pop()
     return ids
@@ -106,7 +108,7 @@ def fitted_ids(tokenizer: Any, text: str, limit: int) -> tuple[list[int], bool]:
     ids = prompt_ids(tokenizer, text)
     if len(ids) <= limit:
         return ids, False
-    edges = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    edges = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     starts = [start for start, _ in edges["offset_mapping"]]
     drop = len(ids) - limit
     while drop < len(starts):

@@ -55,6 +55,9 @@ class TextLLM:
         self.demonstrations: Demonstrations | None = None
         self.notes: list[str] = []
         self.limit = self._limit()
+        template = tokenizer.chat_template or ""
+        if "strftime_now" in template and "date_string" not in template:
+            self.notes.append("the model's chat template writes today's date into every prompt")
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -185,7 +185,7 @@ class TextEncoder:
 
     def length(self, text: str, shots: Sequence[Shot] = ()) -> int:
         """Return the tokens of a text, specials included; an encoder takes no demonstrations."""
-        return len(self.tokenizer(text)["input_ids"])
+        return len(self.tokenizer(text, verbose=False)["input_ids"])
 
     def items(self, texts: Sequence[str], shots: Sequence[Sequence[Shot]] = ()) -> list[Item]:
         """Return one item of token ids a text; the end of a longer text is cut and counted."""
