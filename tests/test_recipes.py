@@ -14,7 +14,7 @@ from textualize.errors import TextualizeError
 from textualize.finetune import train as training
 from textualize.finetune.recipe import TextRecipe, load_recipe
 from textualize.finetune.schedule import halving
-from textualize.finetune.text import TextTrainer
+from textualize.finetune.trainer import TextTrainer
 from textualize.labels import LabelSet
 from textualize.methods import load
 from textualize.text import models

@@ -1,27 +1,22 @@
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, BertConfig, BertModel
+from transformers import AutoModelForCausalLM
 
 from textualize.errors import TextualizeError
 from textualize.evaluate.metrics import score
 from textualize.finetune import text
-from textualize.finetune.checkpoints import SEAL, WEIGHTS, last_whole, whole
+from textualize.finetune.checkpoints import SEAL, WEIGHTS, last_whole, seal, whole
 from textualize.finetune.recipe import Lora, Scratch, TextRecipe
 from textualize.finetune.run_folder import RunFolder
+from textualize.finetune.trainer import TextTrainer, class_weights
 from textualize.labels import LabelSet
 from textualize.methods import load
-from textualize.text.models import find_model, load_tokenizer
 from textualize.types import Clip, Record, Span, Status, Utterance
 
 torch.set_num_threads(1)  # two busy threads on a shared machine are ten times slower than one
@@ -48,31 +43,6 @@ def records(part: str, copies: int) -> list[Record]:
 
 
 TRAIN, VALIDATION = records("train", 4), records("validation", 2)
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> str:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("bert")
-    tokenizer = load_tokenizer(find_model("minilm").place)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        initializer_range=0.2,
-    )
-    BertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture
-def words(tmp_path) -> str:
-    template = tmp_path / "words.jinja"
-    template.write_text("{{ transcript }}")
-    return str(template)
 
 
 def encoder(model: str, words: str, **changes) -> TextRecipe:
@@ -138,7 +108,7 @@ def test_a_broken_training_goes_on_and_ends_the_same(bert, words, tmp_path, monk
     run = RunFolder(tmp_path / "broken")
     run.begin(recipe, LABELS, TRAIN, VALIDATION)
     with monkeypatch.context() as broken:
-        broken.setattr(text.TextTrainer, "evaluate", _broken_at(3))
+        broken.setattr(TextTrainer, "evaluate", _broken_at(3))
         with pytest.raises(KeyboardInterrupt):
             text.train_encoder(recipe, TRAIN, VALIDATION, run)
     newest = max((run.path / "checkpoints").iterdir(), key=lambda f: int(f.name.split("-")[1]))
@@ -153,7 +123,7 @@ def test_a_broken_training_goes_on_and_ends_the_same(bert, words, tmp_path, monk
 
 
 def _broken_at(epoch: int):
-    plain = text.TextTrainer.evaluate
+    plain = TextTrainer.evaluate
 
     def evaluate(self, *args, **options):
         if round(self.state.epoch) == epoch:
@@ -173,7 +143,7 @@ def test_a_training_broken_after_its_last_epoch_trains_no_more(bert, words, tmp_
             text.train_encoder(recipe, TRAIN, VALIDATION, run)
     before = weights(run)
     with monkeypatch.context() as refused:
-        refused.setattr(text.TextTrainer, "training_step", None)
+        refused.setattr(TextTrainer, "training_step", None)
         text.train_encoder(recipe, TRAIN, VALIDATION, run)
     assert run.complete
     assert weights(run) == before
@@ -190,7 +160,7 @@ def test_a_checkpoint_is_whole_only_as_it_was_sealed(tmp_path):
     checkpoint.mkdir()
     (checkpoint / "a").write_text("a")
     assert not whole(checkpoint)
-    text.seal(checkpoint)
+    seal(checkpoint)
     assert whole(checkpoint)
     (checkpoint / "a").write_text("b")
     assert not whole(checkpoint)
@@ -199,7 +169,7 @@ def test_a_checkpoint_is_whole_only_as_it_was_sealed(tmp_path):
 
 
 def test_class_weights_make_every_class_count_the_same():
-    weights = text.class_weights([0, 0, 0, 1, 1, 2], 4)
+    weights = class_weights([0, 0, 0, 1, 1, 2], 4)
     total = weights[[0, 0, 0, 1, 1, 2]]
     assert total[:3].sum() == pytest.approx(2.0)
     assert total[3:5].sum() == pytest.approx(2.0)
@@ -289,38 +259,3 @@ def test_an_adapter_on_a_real_checkpoint(assets: Path, words, tmp_path):
     )
     assert stock.peft_config["default"].task_type == "CAUSAL_LM"
     assert "weights sha256" in (run.path / "README.md").read_text()
-
-
-# --- a real kill ---
-
-SCRIPT = """
-import sys
-from tests_text import TRAIN, VALIDATION, LABELS, encoder
-from textualize.finetune import text
-from textualize.finetune.run_folder import RunFolder
-recipe = encoder(sys.argv[1], sys.argv[2], epochs=40, patience=99)
-run = RunFolder(sys.argv[3])
-run.begin(recipe, LABELS, TRAIN, VALIDATION)
-text.train_encoder(recipe, TRAIN, VALIDATION, run)
-"""
-
-
-def test_killed_with_signal_nine(bert, words, tmp_path):
-    here = Path(__file__).resolve()
-    (tmp_path / "tests_text.py").write_text(here.read_text())
-    code = [sys.executable, "-c", SCRIPT, bert, words]
-    paths = [str(tmp_path), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    subprocess.run([*code, str(tmp_path / "whole")], env=environment, check=True)
-    broken = tmp_path / "broken"
-    victim = subprocess.Popen([*code, str(broken)], env=environment)
-    deadline = time.time() + 120
-    while not (broken / "metrics.jsonl").exists() or len(RunFolder(broken).metrics()) < 3:
-        assert time.time() < deadline
-        assert victim.poll() is None
-        time.sleep(0.01)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
-    assert not RunFolder(broken).complete
-    subprocess.run([*code, str(broken)], env=environment, check=True)
-    assert weights(RunFolder(broken)) == weights(RunFolder(tmp_path / "whole"))

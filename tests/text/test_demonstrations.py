@@ -149,6 +149,9 @@ def test_a_model_is_prompted_without_training(stories, tmp_path, kind, shots):
     assert summary["trained parameters"] == 0
     assert summary["temperature"] == pytest.approx(method.decision.temperature, abs=1e-4)
     assert not any(p.text for p in found)  # nothing was cut
+    assert summary["truncated prompts"] == f"0 of {len(VALIDATION)}"  # none but these are read
+    kept = f"keeps all {len(TRAIN)} training prompts, words included"
+    assert (kept in (run.path / "README.md").read_text()) == bool(shots)
     one = VALIDATION[4]
     text = method.reader.texts([one])[0]
     solved = method.demonstrations.of([one], [text])[0] if shots else ()
@@ -235,3 +238,12 @@ def test_an_unfinished_run_is_refused(stories, tmp_path):
     run.begin(recipe(stories), LABELS, TRAIN, VALIDATION)
     with pytest.raises(TextualizeError, match="training did not finish"):
         load(run.path)
+
+
+@pytest.mark.parametrize("options", [{"quantization": "nf4"}, {"dtype": "bfloat16"}])
+def test_quantised_and_short_weights_are_prompted_too(stories, tmp_path, options):
+    run = train(recipe(stories, **options), TRAIN, VALIDATION, tmp_path / "run")
+    assert run.environment["summary"]["trained parameters"] == 0
+    one, again = (load(run.path).predict(VALIDATION) for _ in range(2))
+    assert one == again
+    assert all(sum(p.scores.values()) == pytest.approx(1) for p in one)

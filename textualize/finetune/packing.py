@@ -17,8 +17,6 @@ from textualize.errors import TextualizeError
 from textualize.text.causal import TextLLM
 from textualize.text.predict import Item
 
-TOLERANCE = 1e-3  # of the loss of a clip, in float32
-
 
 def rows_of(lengths: Sequence[int], width: int) -> list[list[int]]:
     """Return which items share a row of at most `width` tokens: best fit, the longest first.
@@ -40,15 +38,15 @@ def rows_of(lengths: Sequence[int], width: int) -> list[list[int]]:
     return rows
 
 
-def packed(items: Sequence[Item]) -> dict[str, Tensor]:
-    """Return training items as rows as wide as the longest: ids, positions (R, N), classes (B,).
+def packed(items: Sequence[Item], width: int | None = None) -> dict[str, Tensor]:
+    """Return training items in rows of `width` (the longest item's): ids and positions, (R, N).
 
-    "reads" (L,) are the places, in the flattened rows, whose output is scored against "tokens"
-    (L,), and "clip" (L,) is the item each belongs to: the answers' tokens alone. The end of a row
-    repeats token 0 as a prompt of its own, which nothing reads.
+    "tokens" (L,) are those of the answers, "reads" (L,) the places in the flattened rows that
+    predict them, "clip" (L,) the item each belongs to; "class" is (B,). The rest of a row is
+    token 0 as a prompt of its own, which nothing reads.
     """
     lengths = [len(item["input_ids"]) for item in items]
-    width = max(lengths)
+    width = width or max(lengths)
     rows = rows_of(lengths, width)
     ids = torch.zeros((len(rows), width), dtype=torch.long)
     positions = torch.zeros_like(ids)
@@ -62,7 +60,7 @@ def packed(items: Sequence[Item]) -> dict[str, Tensor]:
             ids[row, at : at + n] = torch.tensor(items[member]["input_ids"])
             positions[row, at : at + n] = torch.arange(n)
             at += n
-            first = row * width + at - answer - 1  # what stands before the answer predicts it
+            first = row * width + at - answer - 1  # what stands before a token predicts it
             reads += range(first, first + answer)
             tokens += items[member]["input_ids"][-answer:]
             clips += [member] * answer
@@ -77,48 +75,48 @@ def packed(items: Sequence[Item]) -> dict[str, Tensor]:
     }
 
 
-def packed_losses(net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """Return -log P(answer | prompt) of every item of a packed batch, (B,), as TextLLM.losses."""
-    width = batch["input_ids"].shape[1]
-    columns, where = (batch["reads"] % width).unique(return_inverse=True)
-    logits = net(
-        input_ids=batch["input_ids"],
-        position_ids=batch["position_ids"],
-        use_cache=False,
-        logits_to_keep=columns,  # the head runs on the columns where some row has an answer
-    ).logits
-    scores = logits[batch["reads"] // width, where].float()
-    each = nn.functional.cross_entropy(scores, batch["tokens"], reduction="none")
+def packed_losses(net: nn.Module, head: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Return -log P(answer | prompt) of every item of a packed batch, (B,), as TextLLM.losses.
+
+    `head` is the module of `net` that gives logits; it computes only what is read.
+    """
+
+    def only_read(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return given[0].flatten(0, 1)[batch["reads"]][None], *given[1:]
+
+    hook = head.register_forward_pre_hook(only_read)
+    try:
+        logits = net(
+            input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
+        ).logits
+    finally:
+        hook.remove()
+    each = nn.functional.cross_entropy(logits[0].float(), batch["tokens"], reduction="none")
     return each.new_zeros(len(batch["class"])).index_add(0, batch["clip"], each)
 
 
 @torch.no_grad()
-def check_packing(method: TextLLM, items: Sequence[Item], tolerance: float = TOLERANCE) -> float:
-    """Return the largest difference in loss of training items between packed rows and padded ones.
+def check_packing(method: TextLLM, items: Sequence[Item], tolerance: float) -> float:
+    """Return the largest difference in loss between four training items in one row and padded.
 
     Raises:
         TextualizeError: the model's attention lets packed prompts read each other.
     """
-    device, training = method.net.device, method.net.training
+    training = method.net.training
     method.net.eval()
-    chosen = sorted(items, key=lambda item: len(item["input_ids"]))[:: max(1, len(items) // 4)]
-
-    def on_device(batch: dict[str, Any]) -> dict[str, Tensor]:
-        return {name: t.to(device) for name, t in batch.items()}
-
-    # one long row, so that they do share one
-    row = packed([*chosen, {**chosen[-1], "input_ids": _joined(chosen), "answer": 1}])
-    together = packed_losses(method.net, on_device(row))[: len(chosen)]
-    apart = method.losses(method.net, on_device(method.collate(chosen)))
+    chosen = items[:4]
+    row = packed(chosen, sum(len(item["input_ids"]) for item in chosen))
+    together = packed_losses(method.net, method.net.get_output_embeddings(), _moved(row, method))
+    apart = method.losses(method.net, _moved(method.collate(chosen), method))
     method.net.train(training)
     error = float((together - apart).abs().max())
     if error > tolerance:
         raise TextualizeError(
-            f"packed prompts read each other in model '{method.recipe.model}' (losses differ by "
+            f"packed prompts read each other in model '{method.recipe.model}' (a loss differs by "
             f"{error:.2g}): set packing to false"
         )
     return error
 
 
-def _joined(items: Sequence[Item]) -> list[int]:
-    return [token for item in items for token in item["input_ids"]]
+def _moved(batch: dict[str, Any], method: TextLLM) -> dict[str, Tensor]:
+    return {name: tensor.to(method.net.device) for name, tensor in batch.items()}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from textualize.errors import TextualizeError
-from textualize.finetune.recipe import Recipe, load_recipe
+from textualize.files import write_json_atomic
+from textualize.finetune.recipe import Recipe, TextRecipe, load_recipe
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet, labels_of
 from textualize.methods import entry, resolve
@@ -31,6 +34,8 @@ def train(
 ) -> RunFolder:
     """Train a method into a run folder and return it; a finished run is returned as it is.
 
+    Several processes of a launcher train one text method together; the first writes the folder.
+
     Args:
         recipe: a shipped recipe's name, a `.yaml` file, or a Recipe.
         training: the records to learn from.
@@ -44,10 +49,14 @@ def train(
         overrides: "key=value" settings on top of the recipe.
 
     Raises:
-        TextualizeError: an unusable recipe or folder, an unlabelled record, or a label outside
-            the set.
+        TextualizeError: an unusable recipe or folder, several seeds, an unlabelled record, or a
+            label outside the set.
     """
     chosen = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    if chosen.seeds is not None:
+        raise TextualizeError(
+            f"one run has one seed; given seeds {chosen.seeds}: set seed, or call train_seeds"
+        )
     if not training or not validation:
         raise TextualizeError(
             f"training needs train and validation records; given {len(training)} and "
@@ -61,9 +70,88 @@ def train(
             raise TextualizeError(f"clip '{record.clip.id}': {error}") from None
     trainer = cast(Trainer, resolve(entry(chosen.method).train, chosen.method))
     run = RunFolder(out)
-    if run.begin(chosen, known, training, validation, test, leaks, corpus):
+
+    def begin() -> bool:
+        return run.begin(chosen, known, training, validation, test, leaks, corpus)
+
+    if begin() if _processes() == 1 else _begun_together(chosen, run, begin):
         window = chosen.windows
         learned = [piece for record in training for piece in windowed(record, window, "train")]
         checked = [piece for record in validation for piece in windowed(record, window, "test")]
         trainer(chosen, learned, checked, run)
     return run
+
+
+def train_seeds(
+    recipe: str | Recipe,
+    training: Sequence[Record],
+    validation: Sequence[Record],
+    out: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    **options: Any,
+) -> list[RunFolder]:
+    """Train once for every seed of a recipe, into `out/seed-N`, and return the runs.
+
+    `out/seeds.json` then holds the validation score of each, their mean and standard deviation. A
+    recipe without `seeds` is trained once, into `out` itself. `options` are those of `train`.
+
+    Raises:
+        TextualizeError: what `train` raises, or `out` is itself a run.
+    """
+    chosen = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    if chosen.seeds is None:
+        return [train(chosen, training, validation, out, **options)]
+    if (Path(out) / "recipe.yaml").exists():
+        raise TextualizeError(f"{out} is a run of one seed: give another --out for several")
+    runs = [
+        train(
+            chosen.model_copy(update={"seed": seed, "seeds": None}),
+            training,
+            validation,
+            Path(out) / f"seed-{seed}",
+            **options,
+        )
+        for seed in chosen.seeds
+    ]
+    if int(os.environ.get("RANK", "0")) == 0:
+        write_json_atomic(Path(out) / "seeds.json", spread(runs, chosen.select))
+    return runs
+
+
+def spread(runs: Sequence[RunFolder], select: str) -> dict[str, Any]:
+    """Return the validation scores of runs by folder name, their mean and standard deviation.
+
+    The standard deviation, over n - 1, is None for one run.
+    """
+    scores = {run.path.name: run.environment["summary"][f"validation {select}"] for run in runs}
+    values = list(scores.values())
+    return {
+        "score": f"validation {select}",
+        "runs": scores,
+        "mean": round(statistics.fmean(values), 4),
+        "sd": round(statistics.stdev(values), 4) if len(values) > 1 else None,
+    }
+
+
+# --- several processes --------------------------------------------------------------------------
+
+
+def _processes() -> int:
+    """Return how many processes a launcher (accelerate, torchrun) has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _begun_together(recipe: Recipe, run: RunFolder, begin: Callable[[], bool]) -> bool:
+    """Return what `begin` does, called in the first process alone."""
+    if not isinstance(recipe, TextRecipe):
+        raise TextualizeError(
+            f"{recipe.method} trains in one process; given {_processes()}: "
+            "start it without a launcher"
+        )
+    from accelerate import PartialState  # torch, which the light methods do without
+
+    state = PartialState()
+    begun = begin() if state.is_main_process else False
+    state.wait_for_everyone()
+    return begun if state.is_main_process else not run.complete

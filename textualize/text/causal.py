@@ -94,6 +94,10 @@ class TextLLM:
         if recipe.shots is not None:
             solved = solved_of(records, reader.texts(records), labels)
             made._demonstrate(solved, recipe.shots)
+            made.notes.append(
+                f"prompts hold {recipe.shots.count} solved training examples; the run keeps all "
+                f"{len(solved)} training prompts, words included, to choose them from"
+            )
         return made
 
     @classmethod

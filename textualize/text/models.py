@@ -184,6 +184,20 @@ def add_lora(base: Any, lora: Lora, task: str) -> Any:
         raise TextualizeError(f"lora.targets {lora.targets!r} do not fit: {first}") from None
 
 
+def recompute_layers(net: Any, name: str) -> None:
+    """Make a network keep its layers' inputs alone while it trains, and compute the rest again.
+
+    Raises:
+        TextualizeError: this kind of network cannot.
+    """
+    try:
+        net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError:
+        raise TextualizeError(
+            f"model '{name}' cannot compute its layers again: set gradient_checkpointing to false"
+        ) from None
+
+
 def is_adapted(net: Any) -> bool:
     """Return whether a network carries an adapter."""
     return isinstance(net, PeftModel)

@@ -385,7 +385,7 @@ real = pytest.mark.skipif(
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights for the real networks."""
     folder = tmp_path_factory.mktemp("weights")
-    script = Path(__file__).parents[1] / "py_feat_weights.py"
+    script = Path(__file__).parents[2] / "py_feat_weights.py"
     subprocess.run([sys.executable, str(script), str(folder)], check=True)
     return folder
 
