@@ -5,11 +5,11 @@ from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, Llam
 from textualize.text.models import find_model, load_tokenizer
 
 SHAPE = {
-    "hidden_size": 32,
+    "hidden_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "initializer_range": 0.2,
+    "intermediate_size": 128,
+    "initializer_range": 0.1,
 }
 
 

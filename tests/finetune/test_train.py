@@ -71,7 +71,7 @@ def go(recipe, out: Path, training=TRAIN, validation=VALIDATION) -> RunFolder:
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return {
-        f"{file.parent.name}/{file.name}:{name}": tensor
+        f"{file.relative_to(run)}:{name}": tensor
         for file in sorted(run.rglob("*.safetensors"))
         for name, tensor in load_file(file).items()
     }
@@ -247,7 +247,11 @@ def stock(model: str, run: Path, recipe: TextRecipe, auto=AutoModelForCausalLM):
         )
     elif recipe.quantization == "int8":
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
-    return PeftModel.from_pretrained(auto.from_pretrained(model, **options), run / "adapter").eval()
+    base = auto.from_pretrained(model, **options)
+    for module in base.modules():  # bitsandbytes would round 4-bit weights again on some CPUs
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return PeftModel.from_pretrained(base, run / "adapter").eval()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

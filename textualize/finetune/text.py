@@ -162,6 +162,8 @@ def _about(method: Any, recipe: TextRecipe, items: Sequence[Item]) -> dict[str, 
             about["revision"] = source.folder.name
         about["weights sha256"] = models.weights_digest(source.folder)
     about |= {"parameters": total, "trained parameters": trainable}
+    if PartialState().num_processes > 1:
+        about["processes"] = PartialState().num_processes
     about["prompt digest"] = method.reader.template.digest[:16]
     if isinstance(method, TextLLM):
         method.net.eval()

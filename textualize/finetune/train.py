@@ -149,9 +149,10 @@ def _begun_together(recipe: Recipe, run: RunFolder, begin: Callable[[], bool]) -
             f"{recipe.method} trains in one process; given {_processes()}: "
             "start it without a launcher"
         )
-    from accelerate import PartialState  # torch, which the light methods do without
+    import torch  # the light methods do without
+    from accelerate import PartialState
 
-    state = PartialState()
+    state = PartialState(cpu=not torch.cuda.is_available())  # as the Trainer does; the first counts
     begun = begin() if state.is_main_process else False
     state.wait_for_everyone()
     return begun if state.is_main_process else not run.complete
