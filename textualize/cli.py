@@ -241,7 +241,7 @@ def train(
     from textualize.datasets.folds import chosen_fold
     from textualize.datasets.published import PUBLISHED
     from textualize.finetune.recipe import load_recipe
-    from textualize.finetune.train import train as train_method
+    from textualize.finetune.train import train_seeds
     from textualize.store import Corpus
 
     extra = [*(settings or ()), *([f"seed={seed}"] if seed is not None else [])]
@@ -251,7 +251,7 @@ def train(
     part = chosen_fold(
         [r.clip for r in records.values()], folds, fold, test, published=opened.folder / PUBLISHED
     )
-    run_folder = train_method(
+    runs = train_seeds(
         loaded,
         [records[i] for i in part.train],
         [records[i] for i in part.validation],
@@ -261,7 +261,7 @@ def train(
         leaks=part.leaks,
         corpus=opened.folder.resolve().name,
     )
-    training_summary(run_folder, out)
+    training_summary(runs, loaded.select, out)
     return 0
 
 

@@ -200,13 +200,24 @@ def prediction_table(answers: Sequence[Prediction]) -> Table:
     return table
 
 
-def training_summary(run: RunFolder, out: Console) -> None:
-    """Print what a training came to."""
-    about = run.environment
-    facts = ", ".join(f"{k} {v}" for k, v in about["summary"].items())
-    out.print(f"{run.path}: {facts}; {about['minutes']} min", markup=False)
-    for note in about["notes"]:
-        out.print(f"  {note}", markup=False)
+def training_summary(runs: Sequence[RunFolder], select: str, out: Console) -> None:
+    """Print what the trainings of one recipe came to; of several processes, the first does."""
+    from textualize.finetune.train import first_process, spread
+
+    if not first_process():
+        return
+    for run in runs:
+        about = run.environment
+        facts = ", ".join(f"{k} {v}" for k, v in about["summary"].items())
+        out.print(f"{run.path}: {facts}; {about['minutes']} min", markup=False)
+        for note in about["notes"]:
+            out.print(f"  {note}", markup=False)
+    if len(runs) > 1:
+        found = spread(runs, select)
+        out.print(
+            f"{found['score']} over {len(runs)} seeds: {found['mean']} ± {found['sd']}",
+            markup=False,
+        )
 
 
 def evaluation_summary(done: Evaluated, out: Console, *, as_json: bool) -> int:

@@ -97,7 +97,7 @@ def test_lists_of_sensors_mean_what_they_say(given, expected):
 
 @pytest.mark.parametrize(
     ("given", "why"),
-    [("", "no sensors given"), ("embeded", "did you mean embedded"), ("face=whisper", "face"),
+    [("", "no sensors given"), ("embedde", "did you mean embedded"), ("face=whisper", "face"),
      ("face=none", "no sensors given")],
 )  # fmt: skip
 def test_lists_that_mean_nothing_are_refused(given, why):

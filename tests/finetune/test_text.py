@@ -74,7 +74,8 @@ def validated(run: RunFolder) -> dict[str, float]:
 
 @pytest.mark.parametrize("lora", [Lora(), None])
 def test_it_learns_and_the_loaded_run_is_the_selected_epoch(bert, words, tmp_path, lora):
-    run = trained(encoder(bert, words, lora=lora), tmp_path / "run")
+    lr = 1e-2 if lora else 2e-3
+    run = trained(encoder(bert, words, lora=lora, lr=lr), tmp_path / "run")
     lines = run.metrics()
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     assert lines[-1]["train_loss"] < 0.7 * lines[0]["train_loss"]

@@ -203,7 +203,8 @@ def test_a_loss_that_is_no_number_is_one_line_with_the_key_to_change(bert, words
 @pytest.mark.parametrize("kind", ["encoder", "causal"])
 def test_a_train_set_of_one_class_is_learned_and_told(bert, llama, words, tmp_path, kind):
     options = {"class_balanced": 1.0, "prior_correction": True}
-    recipe = encoder(bert, words, **options) if kind == "encoder" else causal(llama, words, **options)
+    made, model = (encoder, bert) if kind == "encoder" else (causal, llama)
+    recipe = made(model, words, **options)
     glad = [r for r in TRAIN if r.clip.label == "glad"]
     run = go(recipe, tmp_path / "run", glad)
     assert "every training clip is 'glad'" in (run.path / "README.md").read_text()

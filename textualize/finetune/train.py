@@ -114,7 +114,7 @@ def train_seeds(
         )
         for seed in chosen.seeds
     ]
-    if int(os.environ.get("RANK", "0")) == 0:
+    if first_process():
         write_json_atomic(Path(out) / "seeds.json", spread(runs, chosen.select))
     return runs
 
@@ -135,6 +135,11 @@ def spread(runs: Sequence[RunFolder], select: str) -> dict[str, Any]:
 
 
 # --- several processes --------------------------------------------------------------------------
+
+
+def first_process() -> bool:
+    """Return whether this process is the only one, or the first of a launcher's."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _processes() -> int:

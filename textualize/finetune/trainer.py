@@ -242,6 +242,7 @@ def _arguments(recipe: TextRecipe, folder: Path) -> TrainingArguments:
         disable_tqdm=True,
         report_to=[],
         dataloader_pin_memory=cuda,
+        ddp_find_unused_parameters=False,
         log_level="error",
     )
 

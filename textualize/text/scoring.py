@@ -117,9 +117,12 @@ def label_log_probs(
         use_cache=False,
         logits_to_keep=k + 1,
     ).logits
-    log_p = logits[:, -(k + 1) :].float().log_softmax(-1)  # row 0: the prompt's last token
+    rows = logits[:, -(k + 1) :].float()  # row 0: the prompt's last token
+    total = rows.logsumexp(-1)  # all that log_softmax would take from the whole vocabulary
     columns = [
-        torch.stack([log_p[:, node + 1, token] for node, token in walk]).double().sum(0)
+        torch.stack([rows[:, node + 1, token] - total[:, node + 1] for node, token in walk])
+        .double()
+        .sum(0)
         for walk in tree.steps
     ]
     return torch.stack(columns, 1).cpu()
