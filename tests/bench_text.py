@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +25,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from bench import ratio
+
+sys.path.insert(0, str(Path(__file__).parent))  # also when it is not run as a script
+from bench import ratio  # noqa: E402
 
 VOCABULARY = 50257
 PROMPT, LABELS, END = 400, (3, 4, 4, 5, 3, 4, 5), 50256  # tokens; behind a label stands END
