@@ -99,7 +99,7 @@ class Kept:
             self._held[frame, person] = values
 
     def get(self, frame: int, person: int, blank: Array) -> Array:
-        """Return what was kept of a person (id) in a picture, `blank` if nothing was."""
+        """Return what was kept of a person in a picture, `blank` if nothing was."""
         return self._held.get((frame, person), blank)
 
     def track(
@@ -110,7 +110,7 @@ class Kept:
         unit: Unit,
         source: str,
     ) -> Track:
-        """Return the track of the person (id) chosen in each picture of the clip, 0 for nobody.
+        """Return the track of the person chosen in each picture of the clip, 0 for nobody.
 
         Rows without that person are `blank`.
         """

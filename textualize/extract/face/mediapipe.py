@@ -77,7 +77,7 @@ class MediaPipeFace:
         }  # fmt: skip
         with _quiet():
             self._models = Models(Path(task) if task else None)
-        self.version = f"{self._models.version}+au{action_units.VERSION}+people1"
+        self.version = f"{self._models.version}+au{action_units.VERSION}+people2"
         self.weights = self._models.digest
 
     def begin(self, media: Media) -> FaceReader:

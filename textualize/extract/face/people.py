@@ -1,8 +1,8 @@
 """Persons in a clip: every face gets an id, and one of them, or all, are read.
 
-Faces are followed from picture to picture by place. After a cut, or a longer absence, a face is
-somebody already seen when the bones of the face agree, else somebody new: in edited film a person
-may so be counted twice. Only numbers are kept, 168 bytes a face and picture.
+Faces are followed from picture to picture by place, up to a cut or a longer absence; at the end
+of the clip, parts whose bones agree are put down to one person. A person seen from another side
+may have other bones and be counted twice. Only numbers are kept, 168 bytes a face and picture.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ POLICIES: tuple[Policy, ...] = ("speaker", "largest", "most_confident", "all")
 _NUMBERS = 9 + len(action_units.NAMES)  # score, box, angles, lips, raw action units
 _LIPS, _RAW = 8, slice(9, _NUMBERS)
 
-# Points that expressions hardly move: of six talkers at 25 Hz, 95 % of pictures lie within 0.013
-# of the person's mean, while the means of two people are 0.018 to 0.039 apart.
+# Points that expressions hardly move: means over a second of the same talker are 0.003 to 0.009
+# apart, of two talkers 0.016 to 0.040 (six people; single pictures stray by up to 0.02).
 _BONES = (
     127, 356, 234, 454, 132, 361, 10, 168, 197, 4, 1, 64, 294, 2, 33, 133, 263, 362, 143, 372,
     58, 288, 93, 323, 98, 327, 5, 195, 151, 9,
 )  # fmt: skip
-_SAME_BONES = 0.015
+_SAME_BONES = 0.012
 _BONES_KEPT = 50  # pictures that the mean of a person's bones goes back, when there are more
 _STAYS_S = 5.0  # how long a place is kept for a face that is not seen
 _ACTIVE_S = 2.0  # how long a face is looked for where it was last
 _REACH = 0.6  # of a face's size: how far it moves between two pictures at most
 _SIZES = 2.0  # a face does not grow or shrink by more than this between two pictures
 _BRIEF = 3  # a person seen in fewer pictures is no one worth counting, if another is
-_HOLD_S = 1.0  # how long a missed face still stands for its person when persons are compared
+_HOLD_S = 1.0  # a face missed for no longer stands for its person when persons are compared
 _LARGER = 1.3  # a face must be this much larger in area before the reading moves to it
 _SURER = 1.1
 
@@ -80,6 +80,7 @@ class Person:
     def __init__(self, number: int) -> None:
         """Take the person's id."""
         self.id = number
+        self._parts: list[tuple[int, int]] = []
         self._frames, self._numbers = array("l"), array("d")
         self.bones: Float64 = np.zeros((len(_BONES), 3))
         self.box: Box = (0.0, 0.0, 0.0, 0.0)
@@ -94,6 +95,14 @@ class Person:
         self.bones = self.bones + share * (seen.bones - self.bones)
         self.box, self.last_time, self.shot = seen.box, time, shot
 
+    def join(self, other: Person) -> None:
+        """Take all pictures of a part of the clip; they come after those so far."""
+        self._parts.append((other.id, len(other)))
+        self._frames.extend(other._frames)
+        self._numbers.extend(other._numbers)
+        share = len(other) / len(self)
+        self.bones = self.bones + share * (other.bones - self.bones)
+
     def __len__(self) -> int:
         """Return in how many pictures the person was seen."""
         return len(self._frames)
@@ -102,6 +111,16 @@ class Person:
     def frames(self) -> NDArray[np.int64]:
         """Indices of the pictures the person was seen in, (N,), ascending."""
         return np.array(self._frames, np.int64)
+
+    @property
+    def parts(self) -> NDArray[np.int64]:
+        """What `People.add` called the person in each of the pictures, (N,)."""
+        return np.repeat(*np.array(self._parts or [(self.id, len(self))]).T)
+
+    @property
+    def last_frame(self) -> int:
+        """Index of the last picture the person was seen in."""
+        return self._frames[-1]
 
     @property
     def faces(self) -> Float64:
@@ -171,37 +190,61 @@ class People:
         ]
 
     def add(self, frame: int, time: float, seen: Sequence[Sight]) -> list[Person]:
-        """Return whose the faces of one picture are; each is added to its person."""
+        """Return whose the faces of one picture are; each is added to its person.
+
+        Faces are followed by place: after a cut, or five seconds, anybody is somebody new here.
+        """
         here = [
             p for p in self._everyone if p.shot == self._shot and p.last_time >= time - _STAYS_S
         ]
         owners = _by_place(here, seen)
         for i, one in enumerate(seen):
-            owner = owners.get(i) or self._by_bones(one, list(owners.values()))
-            if owner is None:
-                owner = Person(len(self._everyone) + 1)
-                self._everyone.append(owner)
-            owners[i] = owner
-            owner.add(frame, time, self._shot, one)
+            if i not in owners:
+                owners[i] = Person(len(self._everyone) + 1)
+                self._everyone.append(owners[i])
+            owners[i].add(frame, time, self._shot, one)
         return [owners[i] for i in range(len(seen))]
 
-    def _by_bones(self, one: Sight, taken: list[Person]) -> Person | None:
-        free = [p for p in self._everyone if p not in taken]
-        if not free:
-            return None
-        apart = np.array([p.bones for p in free]) - one.bones
-        distance = np.sqrt((apart**2).sum(axis=2).mean(axis=1))
-        nearest = int(np.argmin(distance))
-        return free[nearest] if distance[nearest] < _SAME_BONES else None
-
     def seen(self) -> list[Person]:
-        """Return the persons seen in at least three pictures; everyone, if nobody was."""
-        return [p for p in self._everyone if len(p) >= _BRIEF] or self._everyone
+        """Return the persons seen in at least three pictures, else everyone, numbered from 1.
+
+        Who was followed at different times and has the same bones is one person.
+        """
+        seen = _lasting(self._joined())
+        for number, person in enumerate(seen, start=1):
+            person.id = number
+        return seen
 
     @property
     def brief(self) -> int:
         """How many persons `seen` leaves out."""
-        return len(self._everyone) - len(self.seen())
+        everyone = self._joined()
+        return len(everyone) - len(_lasting(everyone))
+
+    def _joined(self) -> list[Person]:
+        persons: list[Person] = []
+        for part in self._everyone:
+            begin = int(part.frames[0])
+            owner = _by_bones(part, [p for p in persons if p.last_frame < begin])
+            if owner is None:
+                owner = Person(part.id)
+                persons.append(owner)
+            owner.join(part)
+        return persons
+
+
+def _lasting(persons: list[Person]) -> list[Person]:
+    return [p for p in persons if len(p) >= _BRIEF] or persons
+
+
+def _by_bones(one: Person, free: Sequence[Person]) -> Person | None:
+    """Return who of the persons not in view has the same bones, if anyone."""
+    if not free:
+        return None
+    apart = np.array([p.bones for p in free]) - one.bones
+    distance = np.sqrt((apart**2).sum(axis=2).mean(axis=1))
+    nearest = int(np.argmin(distance))
+    return free[nearest] if distance[nearest] < _SAME_BONES else None
 
 
 def _by_place(persons: Sequence[Person], seen: Sequence[Sight]) -> dict[int, Person]:
@@ -240,27 +283,40 @@ def preferred(persons: Sequence[Person], times: Float64, by: Policy) -> NDArray[
     """Return which person (index) is the largest or best detected in each picture, -1 for none.
 
     The choice stays with a person until another is 1.3 times larger in area ("largest") or 1.1
-    times surer ("most_confident"), or the person has been out of sight for a second.
+    times surer ("most_confident"), or the person is out of sight for more than a second.
     """
     margin = _SURER if by == "most_confident" else _LARGER
-    sightings = []
-    for j, person in enumerate(persons):
-        faces = person.faces
-        value = faces[:, 0] if by == "most_confident" else faces[:, 3] * faces[:, 4]
-        sightings.append(np.stack([person.frames, np.full(len(faces), j), value], axis=1))
-    table = np.concatenate(sightings)
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    ends = np.searchsorted(table[:, 0], np.arange(len(times)), side="right")
+    order, table = _sightings(persons, times, by)
+    ends = np.searchsorted(order, np.arange(len(times)), side="right")
     chosen = np.full(len(times), -1, np.intp)
-    near: dict[int, tuple[float, float]] = {}
+    near: dict[int, tuple[float, float]] = {}  # person -> (in view before this picture, strength)
     current, begin = -1, 0
-    for t, (time, end) in enumerate(zip(times, ends, strict=True)):
-        near |= {int(j): (time, value) for _, j, value in table[begin:end]}
-        near = {j: seen for j, seen in near.items() if seen[0] >= time - _HOLD_S}
+    for t, end in enumerate(ends):
+        near = {j: seen for j, seen in near.items() if seen[0] > t}
+        near |= {int(j): (until, value) for j, until, value in table[begin:end]}
         begin = end
         if near:
             best = max(near, key=lambda j: near[j][1])
             if current not in near or near[best][1] > margin * near[current][1]:
                 current = best
-        chosen[t] = current if near else -1
+            chosen[t] = current
     return chosen
+
+
+def _sightings(
+    persons: Sequence[Person], times: Float64, by: Policy
+) -> tuple[NDArray[np.int64], Float64]:
+    """Return all sightings in time order: the pictures, (N,), and rows (person, until, strength).
+
+    A person counts as in view `until` the next sighting when that is at most a second later.
+    """
+    frames, rows = [], []
+    for j, person in enumerate(persons):
+        at, faces = person.frames, person.faces
+        value = faces[:, 0] if by == "most_confident" else faces[:, 3] * faces[:, 4]
+        until = at + 1
+        until[:-1] = np.where(np.diff(times[at]) <= _HOLD_S, at[1:], until[:-1])
+        frames.append(at)
+        rows.append(np.stack([np.full(len(at), j), until, value], axis=1))
+    order = np.argsort(np.concatenate(frames), kind="stable")
+    return np.concatenate(frames)[order], np.concatenate(rows)[order]

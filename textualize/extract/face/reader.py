@@ -21,6 +21,7 @@ from textualize.extract.face.people import Cuts, People, Person, Policy, sight
 from textualize.extract.face.reading import (
     MOST_PEOPLE,
     Measured,
+    chosen_parts,
     chosen_rows,
     chosen_tracks,
     measure,
@@ -190,14 +191,13 @@ class FaceReader(Reader):
         tracks = chosen_tracks(self._media, times, persons, measured, choice.person, name)
         if policy == "all":
             tracks |= tracks_by_person(self._media, times, persons, measured, name)
-        ids = np.array([*(p.id for p in persons), 0])[choice.person]  # 0, the last, for nobody
-        tracks |= self._pictures(ids)
+        tracks |= self._pictures(chosen_parts(persons, choice.person))
         found = int(np.isfinite(chosen_rows(persons, measured, choice.person)[:, 0]).sum())
         notes = [f"face in {found} of {len(times)} frames", *self._notes(persons, choice, measured)]
         return Reading(Status("observed", name, "; ".join(notes)), tracks)
 
     def _pictures(self, ids: NDArray[np.int64]) -> dict[str, Track]:
-        """Return the tracks of what was kept of the person (id) chosen in each picture."""
+        """Return the tracks of what was kept of the one (part) chosen in each picture."""
         side = self._wanted.crops
         points = tuple(f"{axis}{i}_px" for i in range(_POINTS) for axis in "xyz")
         crop = np.zeros((side, side, 3), np.uint8)

@@ -57,8 +57,18 @@ def shape_table(person: Person, kept: Kept | None, names: tuple[str, ...]) -> Fl
     if kept is None or kept.lost or not names:
         return None
     blank = np.full(len(names), np.nan)
-    rows = [kept.get(int(frame), person.id, blank) for frame in person.frames]
+    pairs = zip(person.frames, person.parts, strict=True)
+    rows = [kept.get(int(frame), int(part), blank) for frame, part in pairs]
     return np.asarray(rows, np.float64)
+
+
+def chosen_parts(persons: Sequence[Person], chosen: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Return under which number each picture's chosen face was kept, (T,), 0 for nobody."""
+    numbers = np.zeros(len(chosen), np.int64)
+    for j, person in enumerate(persons):
+        mine = chosen[person.frames] == j
+        numbers[person.frames[mine]] = person.parts[mine]
+    return numbers
 
 
 def chosen_rows(
