@@ -283,7 +283,7 @@ def preferred(persons: Sequence[Person], times: Float64, by: Policy) -> NDArray[
     """Return which person (index) is the largest or best detected in each picture, -1 for none.
 
     The choice stays with a person until another is 1.3 times larger in area ("largest") or 1.1
-    times surer ("most_confident"), or the person is out of sight for more than a second.
+    times surer ("most_confident"), or the person is not seen again within a second.
     """
     margin = _SURER if by == "most_confident" else _LARGER
     order, table = _sightings(persons, times, by)
