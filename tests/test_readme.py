@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from textualize.cli import app
 
@@ -18,8 +19,7 @@ def test_the_python_runs(block, tmp_path, monkeypatch, capsys):
 
 
 def test_every_command_shown_exists():
-    known = {c.callback.__name__ for c in app.registered_commands}
-    known |= {group.name for group in app.registered_groups}
+    known = set(typer.main.get_command(app).commands)
     shown = set(re.findall(r"^textualize ([a-z]+)", README, re.MULTILINE))
     assert shown and shown <= known
 

@@ -1,0 +1,110 @@
+"""Words or features to emotions, one method: train, predict, explain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textualize.cli.options import CorpusOption, JsonOption, err, out
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Example: textualize train text-encoder --corpus corpora/mine --out runs/enc "
+    "--set lora.r=16"
+)
+def train(
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe or a .yaml file.")],
+    corpus: CorpusOption,
+    out_folder: Annotated[Path, typer.Option("--out", help="Run folder.")],
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            help="A number of grouped folds, 'loso', 'published', or a file of `corpus split`; "
+            "by default the corpus' own splits."
+        ),
+    ] = None,
+    fold: Annotated[int, typer.Option(min=1, help="Which of the folds, from 1.")] = 1,
+    test: Annotated[str, typer.Option(help="With own splits: the split never read.")] = "test",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value on top of the recipe.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed on top of the recipe.")] = None,
+) -> int:
+    """Train one method on a corpus; every choice is made on validation clips."""
+    from textualize.console import training_summary
+    from textualize.datasets.folds import chosen_fold
+    from textualize.datasets.published import PUBLISHED
+    from textualize.finetune.recipe import load_recipe
+    from textualize.finetune.train import annotated, train_seeds
+    from textualize.store import Corpus
+
+    extra = [*(settings or ()), *([f"seed={seed}"] if seed is not None else [])]
+    loaded = load_recipe(recipe, extra)
+    opened = Corpus(corpus)
+    records, clips = annotated(loaded, opened.records())
+    part = chosen_fold(clips, folds, fold, test, published=opened.folder / PUBLISHED)
+    runs = train_seeds(
+        loaded,
+        [records[i] for i in part.train],
+        [records[i] for i in part.validation],
+        out_folder,
+        labels=opened.labels,
+        test=part.test,
+        leaks=part.leaks,
+        corpus=opened.folder.resolve().name,
+    )
+    training_summary(runs, str(runs[0].recipe_values["select"]), out)
+    return 0
+
+
+@app.command(
+    epilog="Example: textualize predict runs/enc --corpus corpora/mine --out answers.jsonl"
+)
+def predict(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    corpus: CorpusOption,
+    clip: Annotated[str | None, typer.Option(help="One clip; by default all.")] = None,
+    out_file: Annotated[Path | None, typer.Option("--out", help="Write JSONL there.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Predict a corpus' clips with a trained run; no label is needed or read."""
+    from textualize.console import chosen_records, prediction_table
+    from textualize.methods import load
+    from textualize.predictions import prediction_json, write_predictions
+
+    answers = load(run_folder).predict(chosen_records(corpus, clip))
+    if out_file:
+        write_predictions(out_file, answers)
+        err.print(f"{len(answers)} predictions in {out_file}", markup=False)
+    elif as_json:
+        for answer in answers:
+            print(json.dumps(prediction_json(answer), ensure_ascii=False))
+    else:
+        out.print(prediction_table(answers))
+    return 0
+
+
+@app.command(epilog="Example: textualize explain runs/enc --corpus corpora/mine --clip a01")
+def explain(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    corpus: CorpusOption,
+    clip: Annotated[str, typer.Option(help="The clip.")],
+    top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 12,
+    as_json: JsonOption = False,
+) -> int:
+    """Show what a prediction rests on: each cue is taken away in turn."""
+    from textualize.console import chosen_records, explanation_table
+    from textualize.explain import explain as explain_record
+    from textualize.methods import load
+
+    found = explain_record(load(run_folder), chosen_records(corpus, clip)[0])
+    if as_json:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+    else:
+        out.print(explanation_table(found, top))
+    return 0
