@@ -95,9 +95,11 @@ class Certain(Sum):
 def test_only_the_turns_a_prompt_reads_are_taken_away():
     talk = Record(Clip("c", None, context=TURNS), {}, (), {})
     assert [what for what, _ in without_each(talk)] == []
-    found = dict(without_each(talk, 2))
-    assert list(found) == ['earlier turn "two"', 'earlier turn "three"']
-    assert [t.text for t in found['earlier turn "two"'].clip.context] == ["one", "three"]
+    found = dict(without_each(talk, TURNS[-2:], TURNS[:1]))
+    assert list(found) == ['earlier turn "two"', 'earlier turn "three"', 'later turn "one"']
+    without = found['earlier turn "two"']
+    assert [t.text for t in without.clip.context] == ["three"]  # "one" does not move up
+    assert [t.text for t in without.around.following] == ["one"]
 
 
 class Reader(Sum):

@@ -191,6 +191,21 @@ def test_the_published_windows_differ_in_training_and_test(count):
     assert all(b - a == 21 for a, b in test[10 : count - 10])
 
 
+def test_clips_without_face_rows_are_read_whole_and_counted(tmp_path, caplog):
+    seen = [replace(record(3), clip=Clip(f"c{i}", None, label="ab"[i % 2])) for i in range(6)]
+    blind = [replace(r, tracks={}) if i in (1, 4) else r for i, r in enumerate(seen)]
+    assert windowed(blind[1], RICHET2024) == [blind[1]] and len(windowed(seen[1], RICHET2024)) > 9
+    recipe = parse({"method": "bag-of-words", "rows": "richet2024", "strengths": [1.0]}, "test")
+    run = finetune_train(recipe, blind[:4], blind[4:], tmp_path / "run", labels=None)
+    said = "without face rows to count windows in: each is read whole, as one example"
+    for note in (f"train: 1 of 4 clips {said}", f"validation: 1 of 2 clips {said}"):
+        assert note in run.environment["notes"] and note in (run.path / "README.md").read_text()
+    with caplog.at_level("WARNING"):
+        answers = load(run.path).predict([r.with_label(None) for r in blind])
+    assert f"prediction: 2 of 6 clips {said}" in caplog.text
+    assert [p.clip_id for p in answers if "read whole: without face rows" in p.text] == ["c1", "c4"]
+
+
 def test_the_published_windows_as_times():
     track = record(2.5, 10.0, 1.0).tracks["aus"]
     spans = RICHET2024.spans(track, "train")

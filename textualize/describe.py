@@ -41,17 +41,25 @@ def describe(
     """Return the record's cues, at least one per modality, in the order face, speech, prosody.
 
     `register` "terse" gives entries of a list ("brow lowerer (AU4) strong, at the end"),
-    "sentences" gives clauses ("the brows are lowered strongly, at the end"). Cues never hold the
-    clip's id, file or label, nor a sensor's free-text reason. Raises TextualizeError for an
-    unknown register and for action units in no known unit.
+    "sentences" gives clauses ("the brows are lowered strongly, at the end"), "graded" counts rungs
+    from the person's usual ("AU4 more AU4 much, at the end"; terse where that is not known). Cues
+    never hold the clip's id, file or label, nor a sensor's free-text reason. Raises TextualizeError
+    for an unknown register and for action units in no known unit.
     """
     if register not in REGISTERS:
         raise unknown("register", register, REGISTERS)
     cues: list[Cue] = []
     for modality in MODALITIES:
-        if modality in modalities:
+        if modality in modalities and record.cues is not None:
+            cues += [cue for cue in record.cues if cue.modality == modality]
+        elif modality in modalities:
             cues += _of_modality(record, modality, register)
     return tuple(cues)
+
+
+def not_measured(modality: Modality) -> Cue:
+    """Return the cue of a modality that nothing looked at."""
+    return Cue(modality, "not_run", _MISSING[modality, "not_run"], None, "")
 
 
 def _of_modality(record: Record, modality: Modality, register: Register) -> list[Cue]:
@@ -76,7 +84,7 @@ def caption(cues: Iterable[Cue], register: Register = "terse") -> str:
     texts = [c.text for c in kept] or ["nothing stands out"]
     for i in compared[:-1]:
         texts[i] = texts[i].replace(usual, "")
-    if register == "terse":
+    if register != "sentences":
         return "; ".join(texts)
     joined = (", " if {(c.modality, c.state) for c in kept} <= _ONE_BREATH else "; ").join(texts)
     return f"{joined[:1].upper()}{joined[1:]}."

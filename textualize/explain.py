@@ -1,27 +1,31 @@
 """What a prediction rests on: take each piece of evidence away and predict again.
 
 The same pieces are taken from the record itself, so that a method that reads words and one that
-reads features are explained alike: an action unit, a prosodic measure, an utterance, an earlier
-turn. The effect is the fall of the predicted label's probability and log-probability (occlusion;
-negative = the piece spoke against it). For a method that reads words, the cue the piece was worded
-as stands beside it, and pieces its prompt never held are left out.
+reads features are explained alike: an action unit, a prosodic measure, an utterance, a turn before
+or after it. The effect is the fall of the predicted label's probability and log-probability
+(occlusion; negative = the piece spoke against it). For a method that reads words, the cue the piece
+was worded as stands beside it, and pieces its prompt never held are left out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
 
+from textualize.describe import not_measured
 from textualize.errors import TextualizeError
 from textualize.methods import Method
-from textualize.prompt import Template, render_with
+from textualize.prompt import Template, render_with, said_around
 from textualize.speakers import is_summarised
-from textualize.types import Prediction, Prompt, Record, Status, Track
+from textualize.surroundings import with_said
+from textualize.types import Cue, Prediction, Prompt, Record, Status, Track, Utterance
 
+TOGETHER = 8  # prompts a batch: in more of them, less of the beginning is common to all
 LEAST = 1e-12  # a probability below counts as this much, so that its logarithm is finite
 
 
@@ -63,26 +67,37 @@ class Explanation:
 def explain(method: Method, record: Record) -> Explanation:
     """Return the effect of every piece of the record on the method's answer.
 
-    All variants are predicted together, in the method's own batches.
+    Variants are predicted together; prompts that go alike for long are put into one batch, so that
+    a causal model reads their common beginning once.
 
     Raises:
-        TextualizeError: the method's answer for the record could not be read.
+        TextualizeError: the method's answer for the record could not be read, or is no class.
     """
     template, options = _reads(method)
-    pieces = list(without_each(record, template.turns if template else 0))
+    around = said_around(template, record) if template else ((), ())
+    pieces = list(without_each(record, *around))
     cues, text, unread = [""] * len(pieces), "", 0
     if template is not None:
         prompt = render_with(template, record, labels=options)
         others = [render_with(template, r, labels=options) for _, r in pieces]
         told = [i for i, other in enumerate(others) if other.text != prompt.text]
+        told.sort(key=lambda i: -len(commonprefix([prompt.text, others[i].text])))
         unread = len(pieces) - len(told)
         pieces = [pieces[i] for i in told]
         cues, text = [worded(prompt, others[i]) for i in told], prompt.text
-    whole, *parts = method.predict([record, *(r for _, r in pieces)])
+    every = [record, *(r for _, r in pieces)]
+    size = len(every) if template is None else TOGETHER
+    whole, *parts = [
+        p for i in range(0, len(every), size) for p in method.predict(every[i:][:size])
+    ]
     if whole.label is None:
         raise TextualizeError(f"{whole.method} gave no readable answer for '{record.clip.id}'")
+    if not isinstance(whole.label, str):
+        raise TextualizeError(
+            f"{whole.method} answers with a number; what is explained is a class' probability"
+        )
     effects = [
-        _effect(whole, part, what, cue)
+        _effect(whole.label, whole, part, what, cue)
         for part, (what, _), cue in zip(parts, pieces, cues, strict=True)
     ]
     effects.sort(key=lambda e: -abs(e.log_change))
@@ -101,8 +116,7 @@ def _reads(method: Method) -> tuple[Template | None, tuple[str, ...]]:
     )
 
 
-def _effect(whole: Prediction, part: Prediction, what: str, cue: str) -> Effect:
-    label = str(whole.label)
+def _effect(label: str, whole: Prediction, part: Prediction, what: str, cue: str) -> Effect:
     before, after = whole.scores[label], part.scores.get(label, 0.0)
     logs = [math.log(max(p, LEAST)) for p in (before, after)]
     return Effect(what, before - after, logs[0] - logs[1], cue)
@@ -123,10 +137,12 @@ def worded(prompt: Prompt, other: Prompt) -> str:
     return " → ".join("; ".join(texts) for texts in told if texts)
 
 
-def without_each(record: Record, turns: int = 0) -> Iterator[tuple[str, Record]]:
-    """Yield (name, record without it) for every named column, utterance and earlier turn.
+def without_each(
+    record: Record, before: Sequence[Utterance] = (), after: Sequence[Utterance] = ()
+) -> Iterator[tuple[str, Record]]:
+    """Yield (name, record without it) for every named column, utterance and turn around it.
 
-    Of the earlier turns of a dialogue only the last `turns` are taken away.
+    `before` and `after` are the turns a prompt is given; no other turn takes a missing one's place.
     """
     for name, track in record.tracks.items():
         if is_summarised(track):
@@ -139,10 +155,22 @@ def without_each(record: Record, turns: int = 0) -> Iterator[tuple[str, Record]]
         if not kept and "speech" in status:
             status["speech"] = Status("absent", status["speech"].source, "taken away")
         yield f'words "{utterance.text[:60]}"', replace(record, utterances=kept, status=status)
-    context = record.clip.context
-    for i in range(max(0, len(context) - turns), len(context)):
-        clip = replace(record.clip, context=(*context[:i], *context[i + 1 :]))
-        yield f'earlier turn "{context[i].text[:60]}"', replace(record, clip=clip)
+    for i, cue in enumerate(record.cues or ()):
+        yield f"{cue.modality} cue", replace(record, cues=_without(record.cues or (), i))
+    for i, turn in enumerate(before):
+        others = (*before[:i], *before[i + 1 :])
+        yield f'earlier turn "{turn.text[:60]}"', with_said(record, others, after)
+    for i, turn in enumerate(after):
+        others = (*after[:i], *after[i + 1 :])
+        yield f'later turn "{turn.text[:60]}"', with_said(record, before, others)
+
+
+def _without(cues: tuple[Cue, ...], i: int) -> tuple[Cue, ...]:
+    """Return cues without one; a modality's last one leaves behind that it was not measured."""
+    kept = (*cues[:i], *cues[i + 1 :])
+    if any(c.modality == cues[i].modality for c in kept):
+        return kept
+    return (*kept, not_measured(cues[i].modality))
 
 
 def _blank(track: Track, column: int) -> Track:

@@ -11,29 +11,23 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any
 
-import numpy as np
 from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta
 
-from textualize import assets
-from textualize.describe import clean_transcript, describe
+from textualize import assets, surroundings
+from textualize.describe import describe
 from textualize.errors import TextualizeError, unknown
 from textualize.files import write_text_atomic
 from textualize.sandbox import Sandbox, render_guarded
-from textualize.types import Cue, Modality, Prompt, Record, Track
-from textualize.wording import AU_NAMES, REGISTERS, Register
-from textualize.wording.face import au_scale
+from textualize.types import Cue, Prompt, Record, Utterance
+from textualize.variables import LETTERS, VARIABLES, variables
+from textualize.wording import REGISTERS, Register
+from textualize.wording.meanings import meanings
 
-LETTERS: Mapping[str, Modality] = {"T": "speech", "V": "face", "A": "prosody"}
-VARIABLES = (
-    "face speech prosody transcript context labels modalities levels aus_active visual_emotions "
-    "prosody_words arousal valence dominance face_state speech_state prosody_state register"
-).split()
 _MAIN = "template.jinja"
 _PART = re.compile(r"(parts/)?[\w-]+\.jinja")
 
@@ -43,9 +37,10 @@ class Template:
     """A template's text with the parts it uses, and how to render it.
 
     `source` is the file for error messages; `parts` maps an included name to its text; `digest`
-    is over text and parts. `modalities` and `levels` are the defaults of `render_with`; `turns` is
-    how many previous dialogue turns the template is given as context; `register` is how cues are
-    worded (see `describe`).
+    is over text and parts. `modalities` and `levels` are the defaults of `render_with`; `register`
+    is how cues are worded (see `describe`). As context the template is given the `turns` turns
+    before the clip in its dialogue, or, with `context_s`, what its video file says in that many
+    seconds before it; and the `future_turns` turns after it, which exist only once it is over.
     """
 
     name: str
@@ -57,6 +52,25 @@ class Template:
     levels: bool = False
     turns: int = 0
     register: Register = "terse"
+    context_s: float = 0.0
+    future_turns: int = 0
+
+    def mentions(self, variable: str) -> bool:
+        """Return whether the template, or a part of it, names a variable outside comments."""
+        texts = (re.sub(r"{#.*?#}", "", t, flags=re.S) for t in (self.text, *self.parts.values()))
+        return any(re.search(rf"\b{variable}\b", t) for t in texts)
+
+    @property
+    def reads(self) -> str:
+        """What is read beyond the clip itself, in words; "" for nothing."""
+        told = {
+            f"the words of its video file in the {self.context_s:g} s before it": self.context_s,
+            f"up to {self.turns} turns before it in its dialogue": self.turns,
+            f"THE FUTURE: up to {self.future_turns} turns after it in its dialogue": (
+                self.future_turns
+            ),
+        }
+        return "; ".join(what for what, asked in told.items() if asked)
 
 
 def render(
@@ -68,17 +82,27 @@ def render(
     levels: bool = False,
     turns: int = 0,
     register: Register = "terse",
+    context_s: float = 0.0,
+    future_turns: int = 0,
 ) -> Prompt:
     """Return what a model reads about a record.
 
     `template` is a shipped name or a path ending in .jinja; `modalities` are letters of T (words
     spoken), V (face), A (voice); `labels` are listed by templates that ask a question; `levels`
-    lets `richet2024` say High and Low instead of numbers; `turns` previous dialogue turns are given
-    as context; `register` words face and voice as a list ("terse") or as sentences. Raises
-    TextualizeError for an unknown template or register, or a template that fails, with file, line
-    and variable.
+    lets `richet2024` say High and Low instead of numbers; `register` words face and voice as a
+    list ("terse") or as sentences; `turns`, `context_s` and `future_turns` give context, see
+    `Template`. Raises TextualizeError for an unknown template or register, or a template that
+    fails, with file, line and variable.
     """
-    loaded = load_template(template, modalities, levels=levels, turns=turns, register=register)
+    loaded = load_template(
+        template,
+        modalities,
+        levels=levels,
+        turns=turns,
+        register=register,
+        context_s=context_s,
+        future_turns=future_turns,
+    )
     return render_with(loaded, record, labels=labels)
 
 
@@ -97,8 +121,9 @@ def render_with(
     letters = _checked_letters(template.modalities if modalities is None else modalities)
     if cues is None:
         cues = describe(record, [LETTERS[letter] for letter in letters], template.register)
-    values = _variables(record, cues, letters, template.turns) | {
+    values = variables(record, cues, letters, said_around(template, record, letters)) | {
         "labels": tuple(labels),
+        "meanings": meanings(labels),
         "levels": template.levels,
         "register": template.register,
     }
@@ -110,6 +135,16 @@ def render_with(
     return Prompt(record.clip.id, text.strip("\n"), tuple(cues), template.name, template.digest)
 
 
+def said_around(
+    template: Template, record: Record, modalities: str | None = None
+) -> tuple[tuple[Utterance, ...], tuple[Utterance, ...]]:
+    """Return the turns a template is given: before the clip, oldest first, and after it."""
+    if "T" not in (template.modalities if modalities is None else modalities):
+        return (), ()
+    before = surroundings.earlier(record, template.turns, template.context_s)
+    return before, record.around.following[: template.future_turns]
+
+
 def load_template(
     name: str | Path,
     modalities: str = "TVA",
@@ -117,11 +152,14 @@ def load_template(
     levels: bool = False,
     turns: int = 0,
     register: Register = "terse",
+    context_s: float = 0.0,
+    future_turns: int = 0,
 ) -> Template:
     """Return a shipped template by name, or the user's own by path, with the parts it includes.
 
     Parts are looked up beside the template, then among the shipped ones, nowhere else. Raises
-    TextualizeError if a file is missing or does not parse, or the register is unknown.
+    TextualizeError if a file is missing or does not parse, the register is unknown, or the
+    template does not use the context it shall be given.
     """
     letters = _checked_letters(modalities)
     _checked_register(register)
@@ -137,7 +175,27 @@ def load_template(
             parts[part] = _read_part(part, source, (path.parent, shipped))
             waiting += _included(parts[part], f"{Path(source).parent}/{part}")
     digest = _digest(text, parts)
-    return Template(path.stem, source, text, parts, digest, letters, levels, turns, register)
+    return _checked_context(
+        Template(
+            path.stem,
+            source,
+            text,
+            parts,
+            digest,
+            letters,
+            levels,
+            turns,
+            register,
+            context_s,
+            future_turns,
+        )
+    )
+
+
+def with_parts(template: Template, name: str, parts: Mapping[str, str]) -> Template:
+    """Return a template under another name, with these texts for parts of its own names."""
+    own = {**template.parts, **parts}
+    return replace(template, name=name, parts=own, digest=_digest(template.text, own))
 
 
 def save_template(template: Template, folder: str | Path) -> None:
@@ -151,6 +209,9 @@ def save_template(template: Template, folder: str | Path) -> None:
         "modalities": template.modalities,
         "levels": template.levels,
         "turns": template.turns,
+        "context_s": template.context_s,
+        "future_turns": template.future_turns,
+        "reads beyond the clip": template.reads,
         "register": template.register,
         "parts": sorted(template.parts),
     }
@@ -186,6 +247,8 @@ def load_template_from(folder: str | Path) -> Template:
         bool(described["levels"]),
         int(described["turns"]),
         _checked_register(described.get("register", "terse")),  # runs from before registers
+        float(described.get("context_s", 0.0)),
+        int(described.get("future_turns", 0)),
     )
 
 
@@ -204,6 +267,27 @@ def _checked_register(register: str) -> Register:
         if register == known:
             return known
     raise unknown("register", register, REGISTERS)
+
+
+def _checked_context(template: Template) -> Template:
+    """Return a template that uses all the context it shall be given; raises TextualizeError."""
+    if template.turns and template.context_s:
+        raise TextualizeError(
+            f"context is counted in turns or in seconds; given turns {template.turns} and "
+            f"context_s {template.context_s:g}"
+        )
+    asked = {
+        "turns": (template.turns, "context"),
+        "context_s": (template.context_s, "context"),
+        "future_turns": (template.future_turns, "following"),
+    }
+    for key, (given, variable) in asked.items():
+        if given and not template.mentions(variable):
+            raise TextualizeError(
+                f"{key} {given:g} would change nothing: {template.source} does not use "
+                f"'{variable}'; give a template that does, as compound"
+            )
+    return template
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -285,96 +369,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, (RecursionError, MemoryError)):
         return "the template is nested too deeply"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-# --- what a template may read ---------------------------------------------------------------------
-
-
-def _variables(record: Record, cues: Sequence[Cue], letters: str, n_turns: int) -> dict[str, Any]:
-    by: dict[str, tuple[Cue, ...]] = {
-        m: tuple(c for c in cues if c.modality == m) for m in LETTERS.values()
-    }
-    spoken = [cue.text for cue in by["speech"] if cue.state in ("observed", "uncertain")]
-    turns = record.clip.context[-n_turns:] if "T" in letters and n_turns else ()
-    context = ((clean_transcript(t.speaker or ""), clean_transcript(t.text)) for t in turns)
-    states = {
-        f"{name}_state": cues_of[0].state if cues_of else "not_run" for name, cues_of in by.items()
-    }
-    values: dict[str, Any] = {
-        **by,
-        "transcript": " ".join(spoken),
-        "context": tuple((speaker or "Someone", text) for speaker, text in context if text),
-        "modalities": letters,
-        **states,
-    }
-    return values | _published_values(record, letters)
-
-
-# Richet et al. 2024 list these action units, in this order.
-_PUBLISHED_AUS = tuple(
-    f"AU{n:02d}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
-)
-_PUBLISHED_NAMES = {"AU25": "Lip Part", "AU43": "Eyes Closed"}  # where they are not those of FACS
-
-
-def _published_values(record: Record, letters: str) -> dict[str, Any]:
-    """Return what the template `richet2024` needs beyond cues; None where it was not measured."""
-    tracks = record.tracks
-    aus = tracks.get("aus") if "V" in letters else None
-    emotions = tracks.get("emotions") if "V" in letters else None
-    named = tracks.get("prosody_emotions") if "A" in letters else None
-    affect = tracks.get("affect") if "A" in letters else None
-    values: dict[str, Any] = {
-        "aus_active": None if aus is None else _active_names(aus),
-        "visual_emotions": None if emotions is None else _top_three(emotions),
-        "prosody_words": None if named is None else _prosody_pairs(named),
-    }
-    for name in ("arousal", "valence", "dominance"):
-        values[name] = None if affect is None else _affect(affect, name)
-    return values
-
-
-def _window_max(track: Track) -> dict[str, float]:
-    """Return each column's maximum over time; columns never seen are left out."""
-    seen = np.isfinite(track.values)
-    highest = np.where(seen, track.values, -np.inf).max(axis=0, initial=-np.inf)
-    return {n: float(v) for n, v in zip(track.names, highest, strict=True) if np.isfinite(v)}
-
-
-def _active_names(track: Track) -> tuple[str, ...]:
-    """Return the action units whose maximum is strictly above active (0.5 for probabilities)."""
-    highest = _window_max(track)
-    active = au_scale(track).active
-    shown = [au for au in _PUBLISHED_AUS if highest.get(au, 0.0) > active]
-    return tuple(_PUBLISHED_NAMES.get(au, AU_NAMES[au].title()) for au in shown)
-
-
-def _top_three(track: Track) -> tuple[str, ...] | None:
-    """Return the three most probable names; ties in column order; () when all are zero."""
-    highest = _window_max(track)
-    if not highest:
-        return None
-    ranked = sorted(highest, key=lambda name: -highest[name])
-    return tuple(ranked[:3]) if highest[ranked[0]] > 0 else ()
-
-
-def _prosody_pairs(track: Track) -> tuple[str, ...] | None:
-    """Return "High Joy" or "Low Joy" for the ten highest (utterance, name) scores; High > 0.3."""
-    pairs = [
-        (float(score), name)
-        for row in track.values
-        for score, name in zip(row, track.names, strict=True)
-        if np.isfinite(score)
-    ]
-    top = sorted(pairs, key=lambda pair: -pair[0])[:10]
-    high = float(np.float32(0.3))  # a stored 0.3 is a little above 0.3; it must stay Low
-    return tuple(f"{'High' if score > high else 'Low'} {name}" for score, name in top) or None
-
-
-def _affect(track: Track, name: str) -> float | None:
-    """Return a dimension's mean over the clip, 0-1, rounded to two decimals as published."""
-    if name not in track.names:
-        return None
-    column = track.column(name)
-    seen = column[np.isfinite(column)]
-    return round(float(seen.mean()), 2) if len(seen) else None

@@ -6,8 +6,10 @@ clip's answer is the mean of its windows' probabilities. Without a window a clip
 
 from __future__ import annotations
 
+import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,6 +22,8 @@ import yaml
 from textualize.errors import TextualizeError
 from textualize.extract.speech.transcripts import restrict
 from textualize.types import Prediction, Record, Span, Track
+
+logger = logging.getLogger(__name__)
 
 _CLOSE = 1e-6  # seconds or rows; what is nearer than this is the same moment
 _NUMBERED = re.compile(r"#\d{3,}")
@@ -130,24 +134,42 @@ def windowed(
 ) -> list[Record]:
     """Return the record's windows in time order; only windows in rows differ by `part`.
 
-    Without a `window`, without any length, or without a face track where windows are counted in
-    its rows, that is the record itself.
+    Without a `window`, or where there is nothing to cut (`uncut` says why), that is the record
+    itself.
     """
-    span = extent(record)
-    if window is None or not span:
+    if window is None or uncut(record, window):
         return [record]
     if isinstance(window, RowWindows):
-        track = record.tracks.get("aus")
-        if track is None or not len(track.values):
-            return [record]
-        spans = window.spans(track, part)
+        spans = window.spans(record.tracks["aus"], part)
     else:
-        spans = windows(span, window)
+        spans = windows(extent(record), window)
     return [cut(record, one, f"{record.clip.id}#{i:03d}") for i, one in enumerate(spans)]
 
 
+def uncut(record: Record, window: Window | RowWindows) -> str:
+    """Return why a record is not cut and so read whole; "" where it is."""
+    if not extent(record):
+        return "without length"
+    track = record.tracks.get("aus")
+    if isinstance(window, RowWindows) and (track is None or not len(track.values)):
+        return "without face rows to count windows in"
+    return ""
+
+
+def uncut_notes(
+    records: Sequence[Record], window: Window | RowWindows | None, part: str
+) -> list[str]:
+    """Return one line for each reason why some of the records, called `part`, are read whole."""
+    why = Counter(uncut(record, window) for record in records) if window else Counter[str]()
+    return [
+        f"{part}: {n} of {len(records)} clips {reason}: each is read whole, as one example"
+        for reason, n in why.items()
+        if reason
+    ]
+
+
 def aggregate(predictions: Sequence[Prediction]) -> Prediction:
-    """Return a clip's answer: the mean probability over its windows, each counting the same.
+    """Return a clip's answer: the mean probability, or number, over its windows, each alike.
 
     Windows whose answer could not be read are left out of the mean; where none could be read the
     label is None. `text` says how many, and how many windows had their prompt cut.
@@ -166,6 +188,9 @@ def aggregate(predictions: Sequence[Prediction]) -> Prediction:
             f"aggregate takes the windows of one clip by one method; given {len(about)} of them"
         )
     clip_id, method = about.pop()
+    numbers = [p.label for p in predictions if isinstance(p.label, float)]
+    if len(numbers) == len(predictions):
+        return Prediction(clip_id, method, float(np.mean(numbers)))
     read = [p for p in predictions if p.scores]
     unread = len(predictions) - len(read)
     cut = sum(p.text.startswith("prompt cut: ") for p in read)
@@ -200,13 +225,19 @@ class ByWindow:
         self.labels = method.labels
 
     def predict(self, records: Sequence[Record]) -> list[Prediction]:
-        """Return one prediction per record, in the same order."""
+        """Return one prediction per record, in the same order; `text` says which was not cut."""
+        for note in uncut_notes(records, self.window, "prediction"):
+            logger.warning("%s", note)
         pieces = [windowed(record, self.window) for record in records]
         answers = iter(self.method.predict([piece for clip in pieces for piece in clip]))
-        return [
-            replace(aggregate(list(islice(answers, len(clip)))), clip_id=record.clip.id)
-            for record, clip in zip(records, pieces, strict=True)
-        ]
+        found = []
+        for record, clip in zip(records, pieces, strict=True):
+            answer = aggregate(list(islice(answers, len(clip))))
+            reason = uncut(record, self.window)
+            said = [answer.text, f"read whole: {reason}" if reason else ""]
+            text = "; ".join(part for part in said if part)
+            found.append(replace(answer, clip_id=record.clip.id, text=text))
+        return found
 
 
 def window_of_run(run: Path) -> Window | RowWindows | None:

@@ -146,7 +146,7 @@ def test_losses_are_told_and_added_up():
 def recipe(**changes) -> TextRecipe:
     shape = Scratch(hidden=32, layers=1, heads=2, vocabulary=320)
     values = {"model": "scratch", "lora": None, "scratch": shape, "max_tokens": 120, "epochs": 1}
-    return TextRecipe(method="text-llm", turns=3, **(values | {"modalities": "T"} | changes))
+    return TextRecipe(method="text-llm", **({"turns": 3, **values, "modalities": "T"} | changes))
 
 
 RECORDS = [
@@ -174,7 +174,7 @@ def test_every_prompt_fits_and_predictions_say_what_theirs_lost(caplog):
 def test_a_template_longer_than_the_room_loses_tokens_and_says_so(tmp_path):
     long = tmp_path / "long.jinja"
     long.write_text("An introduction that goes on and on. " * 20 + "{{ labels | join(', ') }}:")
-    method = TextLLM.build(recipe(template=str(long), max_tokens=60), LABELS, RECORDS)
+    method = TextLLM.build(recipe(template=str(long), turns=0, max_tokens=60), LABELS, RECORDS)
     items, losses = predict.read(method, RECORDS[:1])
     assert len(items[0]["input_ids"]) <= 60
     assert losses[0]["tokens"] > 0

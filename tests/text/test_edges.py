@@ -51,6 +51,8 @@ def test_no_words_anywhere(kind, template, tmp_path):
     training = [record(f"t{i}", "", ("sad", "glad")[i % 2]) for i in range(6)]
     validation = [record(f"v{i}", "", ("sad", "glad")[i % 2]) for i in range(2)]
     one, other = trained(kind, training, validation, tmp_path / "run").predict(validation)
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "all 6 training prompts read the same" in card
     assert dict(one.scores) == pytest.approx(dict(other.scores))
     assert sum(one.scores.values()) == pytest.approx(1)
 

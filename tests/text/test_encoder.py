@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from textualize.finetune.recipe import Lora, TextRecipe
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
 from textualize.text.encoder import TextEncoder, pool
-from textualize.text.models import find_model, load_tokenizer, parameter_counts, weights_digest
+from textualize.text.models import load_tokenizer, parameter_counts
 from textualize.types import Clip, Record, Span, Status, Utterance
+from textualize.weights.models import find_model, weights_digest
 
 torch.set_num_threads(1)
 
@@ -103,6 +105,46 @@ def test_predictions_do_not_depend_on_the_batch(folders, tmp_path, kind, pooling
     torch.testing.assert_close(together, turned, atol=1e-5, rtol=0)
     torch.testing.assert_close(together.sum(1), torch.ones(4), atol=1e-6, rtol=0)
     assert (together[0] - together[1]).abs().max() > 1e-3  # it does read the words
+
+
+def said(text: str, *before: str) -> Record:
+    earlier = tuple(Utterance(Span(0, 0), turn, speaker="Ann") for turn in before)
+    found = record(text, text)
+    return replace(found, clip=replace(found.clip, context=earlier))
+
+
+DIALOGUE = [said("fine"), said("fine", "did you hear"), said("no, not that one", "oh", "dear me")]
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_the_last_line_is_pooled_whatever_stands_before_it_or_beside_it(folders, tmp_path, kind):
+    values = {"template": "dialogue", "modalities": "T", "turns": 2, "pooling": "last_line"}
+    torch.manual_seed(1)
+    recipe = TextRecipe(method="text-encoder", model=str(folders[kind]), **values)
+    method = TextEncoder.build(recipe, LABELS)
+    for item, words in zip(method.items(method.reader.texts(DIALOGUE)), DIALOGUE, strict=True):
+        kept = [i for i, m in zip(item["input_ids"], item["pooled_mask"], strict=True) if m]
+        read = method.tokenizer.decode(kept, skip_special_tokens=True)
+        assert read == f"now : {words.transcript}"
+    together = scores(method, DIALOGUE)
+    torch.testing.assert_close(together, scores(method, DIALOGUE, 1), atol=1e-5, rtol=0)
+    assert (together[0] - together[1]).abs().max() > 1e-4  # the turn before is heard all the same
+    method.net.pooling = "mean"
+    assert (together[1:] - scores(method, DIALOGUE)[1:]).abs().max() > 1e-4
+
+
+def test_a_last_line_that_was_cut_off_is_its_last_token(folders, tmp_path):
+    method = made(folders["bert"], tmp_path, pooling="last_line", max_tokens=16)
+    (item,) = method.items(["one " * 40 + "\nfine"])
+    assert item["pooled_mask"] == [0] * 15 + [1] and method.truncated == 1
+
+
+def test_a_tokenizer_that_loses_places_cannot_find_the_last_line(folders, tmp_path, monkeypatch):
+    slow = type(load_tokenizer(str(folders["bert"])))
+    monkeypatch.setattr(slow, "is_fast", property(lambda _: False))
+    with pytest.raises(TextualizeError, match="set pooling to mean"):
+        made(folders["bert"], tmp_path, pooling="last_line")
+    made(folders["bert"], tmp_path)
 
 
 def test_no_records_give_no_predictions(folders, tmp_path):

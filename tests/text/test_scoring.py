@@ -14,11 +14,13 @@ from textualize.labels import LABEL_SETS
 from textualize.text.answers import answer_ids, prompt_ids
 from textualize.text.models import load_tokenizer
 from textualize.text.scoring import (
+    WORTHWHILE,
     label_log_probs,
     label_tree,
     left_pad,
     positions,
     sequence_log_probs,
+    shared_tokens,
 )
 
 torch.set_num_threads(1)
@@ -103,6 +105,35 @@ def test_one_forward_equals_whole_sequences(kind, attention, answers, prompts):
     whole = sequence_log_probs(model, Padding(), prompts, answers)
     assert tree.shape == (len(prompts), len(answers))
     torch.testing.assert_close(tree, whole, atol=1e-4, rtol=0)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_what_is_shared_is_the_longest_beginning_that_leaves_each_a_token(prompts):
+    n = shared_tokens(prompts)
+    least = min(len(p) for p in prompts)
+    assert 0 <= n < least
+    assert len({tuple(p[:n]) for p in prompts}) == 1
+    assert n == least - 1 or len({tuple(p[: n + 1]) for p in prompts}) > 1
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("answers", [[(3, 2), (3, 4, 2), (5, 2)], [(3,), (4,)]])
+def test_a_beginning_all_prompts_share_is_read_once(kind, attention, answers):
+    model = _random_model(kind, attention)
+    torch.manual_seed(1)
+    beginning = torch.randint(3, 40, (WORTHWHILE,)).tolist()
+    prompts = [[*beginning, *range(10, 10 + n)] for n in (9, 1, 4)] + [[*beginning, 30, 31]]
+    read = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    tree = label_tree(answers)
+    together = label_log_probs(model, Padding(), prompts, tree)
+    hook.remove()
+    assert read == [(1, WORTHWHILE), (4, 9 + len(tree.tokens))]
+    whole = sequence_log_probs(model, Padding(), prompts, answers)
+    torch.testing.assert_close(together, whole, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])

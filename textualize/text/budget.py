@@ -1,10 +1,10 @@
 """Prompts that are too long are cut by one rule, and what they lose is counted.
 
-The rule: whole demonstrations first, the least alike before the others; then the dialogue's
-turns, the oldest first; then words, off the end of the longest utterance until it is no longer
-than the next, marked "[cut]"; last of all cues of face and voice, the weakest first, one of each
-always staying. No more goes than has to. What still does not fit (a template's own text) loses
-tokens where the model reads least; that, too, is counted.
+The rule: whole demonstrations first, the least alike before the others; then turns still to come,
+the farthest first; then earlier turns, the oldest first; then words, off the end of the longest
+utterance until it is no longer than the next, marked "[cut]"; last of all cues of face and voice,
+the weakest first, one of each always staying. No more goes than has to. What still does not fit (a
+template's own text) loses tokens where the model reads least; that, too, is counted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from textualize.prompt import render_with
+from textualize.prompt import render_with, said_around
+from textualize.surroundings import with_said
 from textualize.text.answers import Shot
 from textualize.text.prompts import PromptReader
 from textualize.types import Cue, Record
@@ -70,10 +71,9 @@ def fitted(
     def fits(draft: Draft) -> bool:
         return length(text(draft), draft.shots) <= limit
 
-    turns = reader.template.turns
-    context = record.clip.context[-turns:] if turns and "T" in reader.template.modalities else ()
     whole = render_with(reader.template, record, labels=reader.options)
-    draft = Draft(_with_context(record, context), whole.cues, tuple(shots))
+    around = said_around(reader.template, record)
+    draft = Draft(with_said(record, *around), whole.cues, tuple(shots))
     lost: dict[str, int] = {}
     for stage in _STAGES:
         if fits(draft):
@@ -116,14 +116,14 @@ def total(losses: Iterable[Lost]) -> Lost:
 # --- what is cut ----------------------------------------------------------------------------------
 
 
-def _with_context(record: Record, context: Sequence[object]) -> Record:
-    clip = replace(record.clip, context=tuple(context))  # type: ignore[arg-type]
-    return replace(record, clip=clip)
-
-
 def _last_turns(draft: Draft, n: int) -> Draft:
-    context = draft.record.clip.context
-    return replace(draft, record=_with_context(draft.record, context[len(context) - n :]))
+    before, after = draft.record.clip.context, draft.record.around.following
+    return replace(draft, record=with_said(draft.record, before[len(before) - n :], after))
+
+
+def _next_turns(draft: Draft, n: int) -> Draft:
+    before, after = draft.record.clip.context, draft.record.around.following
+    return replace(draft, record=with_said(draft.record, before, after[:n]))
 
 
 def _last_shots(draft: Draft, n: int) -> Draft:
@@ -182,12 +182,17 @@ def _turns(draft: Draft) -> int:
     return len(draft.record.clip.context)
 
 
+def _future_turns(draft: Draft) -> int:
+    return len(draft.record.around.following)
+
+
 def _cues(draft: Draft) -> int:
     return len(_ranked(draft))
 
 
 _STAGES = (
     _Stage("demonstrations", _shots, _last_shots, _shots),
+    _Stage("future turns", _future_turns, _next_turns, _future_turns),
     _Stage("turns", _turns, _last_turns, _turns),
     _Stage("words", _longest, _shorter_words, _words),
     _Stage("cues", _cues, _fewer_cues, _cues),

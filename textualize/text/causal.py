@@ -27,6 +27,7 @@ from textualize.text.demonstrations import Demonstrations, Solved, load_solved, 
 from textualize.text.prompts import PromptReader, check_reading, save_reading
 from textualize.text.scratch import scratch_model, scratch_tokenizer
 from textualize.types import Prediction, Record
+from textualize.weights.models import find_model
 
 Item = dict[str, Any]
 IGNORED = -100  # the label of every token that is not learned
@@ -108,7 +109,7 @@ class TextLLM:
             return cls._scratch(recipe, labels, reader, records)
         if recipe.lora is None and recipe.quantization != "none" and recipe.epochs:
             raise TextualizeError("quantised weights cannot be trained in full: set lora, or none")
-        source = models.find_model(recipe.model, recipe.revision)
+        source = find_model(recipe.model, recipe.revision)
         net = models.load_base(AutoModelForCausalLM, source, recipe)
         if recipe.lora is not None:
             net = models.add_lora(net, recipe.lora, "CAUSAL_LM")
@@ -161,8 +162,8 @@ class TextLLM:
             self.demonstrations.save(run)
 
     @classmethod
-    def load(cls, run: Path) -> TextLLM:
-        """Return the trained method of a run folder.
+    def load(cls, run: Path, *, weights: bool = True) -> TextLLM:
+        """Return the trained method of a run folder; without `weights` it reads, and cannot score.
 
         Raises:
             TextualizeError: the folder is unfinished, or the base's weights, the template or the
@@ -170,7 +171,9 @@ class TextLLM:
         """
         folder = RunFolder(run)
         recipe = models.stored_recipe(folder)
-        net, tokenizer = models.load_trained(AutoModelForCausalLM, folder, recipe, "left")
+        net, tokenizer = models.load_trained(
+            AutoModelForCausalLM, folder, recipe, "left", weights=weights
+        )
         reader = PromptReader.of_run(folder.path, options(folder.labels.labels, recipe.answers))
         net.eval()
         made = cls(net, tokenizer, reader, folder.labels, recipe)
@@ -256,7 +259,8 @@ class TextLLM:
         """Return the largest difference between tree scores and whole-sequence scores."""
         prompts = [item["input_ids"] for item in items]
         whole = scoring.sequence_log_probs(self.net, self.tokenizer, prompts, self.answers)
-        return float((self.log_scores(items) - whole).abs().max())
+        twice = self.log_scores([items[0]] * 2) - whole[:1]  # nearly all of it is shared
+        return max(float((self.log_scores(items) - whole).abs().max()), float(twice.abs().max()))
 
     def predict(self, records: Sequence[Record], batch_size: int = 16) -> list[Prediction]:
         """Return one prediction a record, in the same order, whatever the batch size."""

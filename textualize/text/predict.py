@@ -66,6 +66,17 @@ def read(method: TextMethod, records: Sequence[Record]) -> tuple[list[Item], lis
     Prompts longer than the method's `limit` are cut by the rule of `budget.py`; `truncated`
     counts them.
     """
+    texts, shots, losses = fitted_texts(method, records)
+    before = method.truncated
+    items = method.items(texts, shots)
+    method.truncated = before + sum(bool(lost) for lost in losses)
+    return items, losses
+
+
+def fitted_texts(
+    method: TextMethod, records: Sequence[Record]
+) -> tuple[list[str], list[tuple[Shot, ...]], list[budget.Lost]]:
+    """Return each record's prompt within the method's `limit`, its demonstrations, what it lost."""
     texts = method.reader.texts(records)
     shots: list[tuple[Shot, ...]] = [()] * len(records)
     if method.demonstrations is not None:
@@ -80,10 +91,7 @@ def read(method: TextMethod, records: Sequence[Record]) -> tuple[list[Item], lis
         texts[i], shots[i] = short.text, short.shots
         over = method.length(texts[i], shots[i]) - method.limit
         losses.append({**short.lost, **({"tokens": over} if over > 0 else {})})
-    before = method.truncated
-    items = method.items(texts, shots)
-    method.truncated = before + sum(bool(lost) for lost in losses)
-    return items, losses
+    return texts, shots, losses
 
 
 def probabilities(
@@ -116,6 +124,9 @@ def predictions(method: TextMethod, records: Sequence[Record], batch_size: int) 
     """Return one prediction a record, in the same order; `text` says what a prompt lost."""
     if not records:
         return []
+    for key, none in method.reader.lacking(records).items():
+        if none:
+            logger.warning("%d of %d clips have nothing for %s", none, len(records), key)
     items, losses = read(method, records)
     cut = sum(bool(lost) for lost in losses)
     if cut:

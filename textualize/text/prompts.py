@@ -6,7 +6,6 @@ so do the tokenizer and its chat template, whose reading is checked against a di
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,17 @@ from textualize.prompt import (
     load_template,
     load_template_from,
     render_with,
+    said_around,
     save_template,
 )
 from textualize.types import Record
 
 READING = "prompt/reading.json"
 _PROBE = "Ana: “I can't believe it!” Face: brow lowerer (AU4) strong, 12 %\nEmotion: é 愛"
+_NEEDS = {
+    "context_s": "it takes a corpus that has several spans, or windows, of each video file",
+    "future_turns": "it takes a corpus of dialogues, whose clips bring the turns before them",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,12 @@ class PromptReader:
     def of(cls, recipe: Prompted, options: tuple[str, ...] = ()) -> PromptReader:
         """Return the reader a recipe asks for, with the shipped or the user's own template."""
         loaded = load_template(
-            recipe.template, recipe.modalities, turns=recipe.turns, register=recipe.wording
+            recipe.template,
+            recipe.modalities,
+            turns=recipe.turns,
+            register=recipe.wording,
+            context_s=recipe.context_s,
+            future_turns=recipe.future_turns,
         )
         return cls(loaded, options)
 
@@ -68,8 +77,39 @@ class PromptReader:
     @property
     def lists_options(self) -> bool:
         """Whether the template, or a part of it, names the labels at all."""
-        texts = (self.template.text, *self.template.parts.values())
-        return any(re.search(r"\blabels\b", re.sub(r"{#.*?#}", "", t, flags=re.S)) for t in texts)
+        return self.template.mentions("labels")
+
+    def lacking(self, records: Sequence[Record]) -> dict[str, int]:
+        """Return how many records have none of the context asked for, by the recipe's key.
+
+        Previous turns are not counted: a dialogue's first clip has none.
+        """
+        said = [said_around(self.template, record) for record in records]
+        asked = {"context_s": self.template.context_s, "future_turns": self.template.future_turns}
+        return {
+            key: sum(not turns[i] for turns in said)
+            for i, (key, given) in enumerate(asked.items())
+            if given
+        }
+
+    def around(self, records: Sequence[Record], part: str) -> list[str]:
+        """Return notes on the context read beyond the clips; `part` is what the records are called.
+
+        Raises:
+            TextualizeError: context was asked for and no record has any.
+        """
+        template, notes = self.template, []
+        told = {
+            "context_s": f"words of their video file in the {template.context_s:g} s before them",
+            "future_turns": f"turns after them (reads the future, up to {template.future_turns})",
+        }
+        for key, none in self.lacking(records).items():
+            if none == len(records):
+                raise TextualizeError(
+                    f"{key}: none of the {none} {part} clips has {told[key]}; {_NEEDS[key]}"
+                )
+            notes.append(f"{part}: {len(records) - none} of {len(records)} clips with {told[key]}")
+        return notes
 
     def save(self, run: Path) -> None:
         """Store the template in the run folder."""

@@ -2,7 +2,8 @@
 
 The prompt is read once. Behind it stands the tree of all labels' tokens, shared beginnings
 merged; a 4-D mask lets each node see the prompt, its ancestors and itself, and positions count
-depth. So one forward of N + K tokens gives what C forwards of whole sequences give.
+depth. So one forward of N + K tokens gives what C forwards of whole sequences give. Prompts of a
+batch that begin alike are read together as far as they do.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from textualize.errors import TextualizeError
+
+WORTHWHILE = 32  # tokens; a shorter common beginning does not pay for a forward of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,24 @@ def positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
+def shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all prompts begin with, never the whole of one.
+
+    >>> shared_tokens([[1, 2, 3], [1, 2, 4, 5]]), shared_tokens([[1, 2], [1, 2]])
+    (2, 1)
+    """
+    least = min(len(p) for p in prompts) - 1
+    one, other = (choose(list(p) for p in prompts) for choose in (min, max))  # the least alike
+    return next((i for i in range(least) if one[i] != other[i]), least)
+
+
 @torch.inference_mode()
 def label_log_probs(
     model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], tree: LabelTree
 ) -> Tensor:
     """Return log P(label | prompt), summed over the label's tokens, (B, C) float64.
+
+    What all prompts begin with, demonstrations above all, is read once for the whole batch.
 
     Args:
         model: a causal network of transformers with eager or sdpa attention.
@@ -103,39 +119,62 @@ def label_log_probs(
         prompts: B sequences of token ids, none empty, without an end token.
         tree: the C labels' tokens.
     """
-    ids, mask = left_pad(prompts, int(tokenizer.pad_token_id))
+    shared, begun = _begun(model, prompts)
+    ids, mask = left_pad([p[shared:] for p in prompts], int(tokenizer.pad_token_id))
     k = len(tree.tokens)
     nodes = torch.tensor(tree.tokens, dtype=torch.long).expand(len(prompts), k)
     depths = torch.tensor(tree.depths, dtype=torch.long)
-    place = torch.cat([positions(mask), mask.sum(1, keepdim=True) + depths], 1)
+    place = torch.cat([positions(mask), mask.sum(1, keepdim=True) + depths], 1) + shared
+    read = torch.cat([mask.new_ones(len(prompts), shared), mask], 1)
     # answers of one token each, as letters are: no tree, and the plain mask is the faster one
-    seen = _tree_mask(mask, tree, model.dtype) if k else mask
+    seen = _tree_mask(read, shared, tree, model.dtype) if k else read
     logits = model(
         input_ids=torch.cat([ids, nodes], 1).to(model.device),
         attention_mask=seen.to(model.device),
         position_ids=place.to(model.device),
-        use_cache=False,
+        past_key_values=begun,
+        use_cache=begun is not None,
         logits_to_keep=k + 1,
     ).logits
-    rows = logits[:, -(k + 1) :].float()  # row 0: the prompt's last token
-    total = rows.logsumexp(-1)  # all that log_softmax would take from the whole vocabulary
-    columns = [
-        torch.stack([rows[:, node + 1, token] - total[:, node + 1] for node, token in walk])
-        .double()
-        .sum(0)
-        for walk in tree.steps
-    ]
-    return torch.stack(columns, 1).cpu()
+    return summed(logits[:, -(k + 1) :], tree)
 
 
-def _tree_mask(mask: Tensor, tree: LabelTree, dtype: torch.dtype) -> Tensor:
-    """Return what is added to attention scores, (B, 1, N+K, N+K), for a prompt mask (B, N)."""
-    b, n = mask.shape
+def _begun(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[int, Any]:
+    """Return how many tokens were read once for all prompts, and their cache; 0 and None if few."""
+    shared = shared_tokens(prompts) if len(prompts) > 1 else 0
+    if shared < WORTHWHILE:
+        return 0, None
+    ids = torch.tensor([list(prompts[0][:shared])]).to(model.device)
+    cache = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+    cache.batch_repeat_interleave(len(prompts))
+    return shared, cache
+
+
+def summed(logits: Tensor, tree: LabelTree) -> Tensor:
+    """Return the answers' log-probabilities, (B, C), of logits (B, 1 + K, V), the prompt's first.
+
+    Of the whole vocabulary only the sum is needed, one prompt after the other: B copies of the
+    logits would take more memory than all else.
+    """
+    steps = [(node + 1, token, c) for c, walk in enumerate(tree.steps) for node, token in walk]
+    read, tokens, answer = torch.tensor(steps, device=logits.device).T
+    each = [row[read, tokens] - row.logsumexp(-1)[read] for row in map(Tensor.float, logits)]
+    found = torch.stack(each).double().cpu()
+    return found.new_zeros(len(found), len(tree.steps)).index_add(1, answer.cpu(), found)
+
+
+def _tree_mask(read: Tensor, shared: int, tree: LabelTree, dtype: torch.dtype) -> Tensor:
+    """Return what is added to attention scores, (B, 1, N-S+K, N+K), for a prompt mask (B, N).
+
+    The first `shared` (S) tokens have been read already: they are seen and see nothing more.
+    """
+    b, n = read.shape
     k = len(tree.tokens)
-    allowed = torch.zeros((b, n + k, n + k), dtype=torch.bool)
-    allowed[:, :n, :n] = torch.ones((n, n), dtype=torch.bool).tril() & mask.bool()[:, None, :]
-    allowed[:, n:, :n] = mask.bool()[:, None, :]
-    allowed[:, n:, n:] = tree.visible()
+    allowed = torch.zeros((b, n - shared + k, n + k), dtype=torch.bool)
+    allowed[:, :-k, :n] = torch.ones((n, n), dtype=torch.bool).tril()[shared:]
+    allowed[:, -k:, :n] = True
+    allowed[:, :, :n] &= read.bool()[:, None, :]
+    allowed[:, -k:, n:] = tree.visible()
     bias = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
     return bias[:, None]
 

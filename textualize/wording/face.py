@@ -11,7 +11,16 @@ import numpy as np
 from textualize.errors import TextualizeError
 from textualize.speakers import FUNCTIONALS, relative
 from textualize.types import Cue, Float32, Record, Span, Track
-from textualize.wording.facs import BLENDSHAPES, COMPOUNDS, Side, clause, phrase, read_column
+from textualize.wording import ladder
+from textualize.wording.facs import (
+    BLENDSHAPES,
+    COMPOUNDS,
+    Side,
+    clause,
+    number_of,
+    phrase,
+    read_column,
+)
 from textualize.wording.scales import AU_SCALES, Register, Scale, listed, relative_words
 from textualize.wording.timing import Timing, timing
 
@@ -28,6 +37,8 @@ _AT_REST: Mapping[tuple[Register, bool], str] = {
     ("terse", True): "face as usual, no action unit stands out",
     ("sentences", False): "the face is at rest",
     ("sentences", True): "the face is as usual, nothing stands out",
+    ("graded", False): "face at rest, no action unit active",
+    ("graded", True): "face as usual, no action unit stands out",
 }
 _CHANGING = {"growing": "building up"}
 _ADVERBS = {"slight": "slightly", "clear": "clearly", "strong": "strongly"}
@@ -76,10 +87,15 @@ def face_cues(record: Record, register: Register = "terse") -> list[Cue]:
     if people is not None:
         cues.append(people)
     z = relative(record, "aus")
-    shown = _shown(_actions(track, record.tracks.get("blendshapes")), track, z)
+    actions = _actions(track, record.tracks.get("blendshapes"))
     step = au_scale(track).step
-    worded = _terse if register == "terse" else _sentences
-    cues += worded(shown[:MAX_AUS], step, track.source)
+    if register == "graded" and z is not None:
+        shown = _rungs(actions, track, z)
+        cues += _graded_list(shown, step, track.source)
+    else:
+        shown = _shown(actions, track, z)
+        worded = _sentences if register == "sentences" else _terse
+        cues += worded(shown[:MAX_AUS], step, track.source)
     if not shown:
         text = _AT_REST[register, z is not None]
         cues.append(Cue("face", "neutral", text, None, track.source))
@@ -229,9 +245,28 @@ def _graded(action: Action, track: Track, z: Float32 | None) -> Shown | None:
     return Shown(action, strength, scale.level(strength, single), word, when)
 
 
+def _rungs(actions: Iterable[Action], track: Track, z: Float32) -> list[Shown]:
+    """Return every action that is not as usual, furthest from it first, each by itself."""
+    scale = au_scale(track)
+    found = []
+    for action in actions:
+        difference = _difference(action, z)
+        at = ladder.level(difference)
+        if at:
+            subject = number_of(action.codes[0], action.side)
+            when = timing(action.values, track.times, track.rate_hz, scale.active)
+            found.append(Shown(action, abs(difference), at, ladder.rungs(subject, at), when))
+    return sorted(found, key=lambda s: -s.size)
+
+
+def _difference(action: Action, z: Float32) -> float:
+    """Return how far the clip's mean is from the person's usual, in standard deviations."""
+    return float(np.mean(z[FUNCTIONALS.index("mean"), list(action.columns)]))
+
+
 def _against_usual(action: Action, z: Float32, when: Timing | None) -> Shown | None:
     """Word an action by how far the clip's mean is from the person's usual."""
-    difference = float(np.mean(z[FUNCTIONALS.index("mean"), list(action.columns)]))
+    difference = _difference(action, z)
     words = relative_words(difference, "less", "more")
     if words is None:
         return None
@@ -292,6 +327,16 @@ def _terse(shown: Sequence[Shown], step: float, source: str) -> list[Cue]:
         words, time = _how(each, step)
         name = phrase(each.action.codes, each.action.side)
         text = ", ".join(filter(None, (f"{name} {words}", time, _leaning(each.action))))
+        cues.append(Cue("face", "observed", text, _span(each), source))
+    return cues
+
+
+def _graded_list(shown: Sequence[Shown], step: float, source: str) -> list[Cue]:
+    """Return entries of rungs: "AU4 more AU4 much, at the end"."""
+    cues = []
+    for each in shown:
+        _, time = _how(each, step)
+        text = ", ".join(filter(None, (each.words, time, _leaning(each.action))))
         cues.append(Cue("face", "observed", text, _span(each), source))
     return cues
 

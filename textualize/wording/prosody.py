@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from textualize.speakers import FUNCTIONALS, functionals, relative
 from textualize.types import Cue, Float32, Record, State, Track
+from textualize.wording.ladder import voice_cues
 from textualize.wording.scales import Register, listed, relative_words
 from textualize.wording.timing import change
 from textualize.wording.voices import (
@@ -51,18 +52,27 @@ def prosody_cues(record: Record, register: Register = "terse") -> list[Cue]:
     """Return the cues of a record that has a track "prosody" or "affect"."""
     track = record.tracks.get("prosody")
     voiced = track is not None and _voiced(track)
-    heard = _levels(record, voiced)
-    if track is not None and voiced:
-        heard += _courses(track)
-    cues = _terse(heard) if register == "terse" else _sentences(heard)
-    if "speech_rate" in record.tracks and voiced:
-        cues += _pauses(record.tracks["speech_rate"], register)
+    known = all(relative(record, n) is not None for n in _TRACKS if n in record.tracks)
+    if register == "graded" and known:
+        cues = voice_cues(record, voiced)
+    else:
+        cues = _worded(record, voiced, register)
     if track is not None and not (voiced and cues):
         cues.insert(0, Cue("prosody", "absent", NO_VOICE, None, track.source))
     doubt = _doubt(record) if voiced else None
     if doubt is None:
         return cues
     return [doubt, *(Cue(c.modality, "uncertain", c.text, c.span, c.source) for c in cues)]
+
+
+def _worded(record: Record, voiced: bool, register: Register) -> list[Cue]:
+    heard = _levels(record, voiced)
+    if voiced:
+        heard += _courses(record.tracks["prosody"])
+    cues = _sentences(heard) if register == "sentences" else _terse(heard)
+    if "speech_rate" in record.tracks and voiced:
+        cues += _pauses(record.tracks["speech_rate"], register)
+    return cues
 
 
 def _voiced(track: Track) -> bool:

@@ -12,8 +12,8 @@ from typing import Literal
 
 from textualize.types import Unit
 
-Register = Literal["terse", "sentences"]
-REGISTERS: tuple[Register, ...] = ("terse", "sentences")
+Register = Literal["terse", "sentences", "graded"]
+REGISTERS: tuple[Register, ...] = ("terse", "sentences", "graded")
 
 _ROUNDING = 1e-6  # a float32 0.2 is a little above 0.2 and must not count as above it
 

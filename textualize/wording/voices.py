@@ -327,4 +327,4 @@ def pause_words(pauses: int, longest_s: float, register: Register = "terse") -> 
     count = _COUNTS[pauses] if pauses < len(_COUNTS) else "many"
     noun = "pause" if pauses == 1 else "pauses"
     length = "long" if longest_s >= LONG_PAUSE_S else "short"
-    return f"{count} {noun}, {length}" if register == "terse" else f"{count} {length} {noun}"
+    return f"{count} {length} {noun}" if register == "sentences" else f"{count} {noun}, {length}"
