@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from textualize.errors import TextualizeError
-from textualize.files import write_text_atomic
-from textualize.types import Prediction
+from textualize.files import Json, write_text_atomic
+from textualize.types import Prediction, Track
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write predictions as JSONL, atomically."""
-    lines = (json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in predictions)
+    """Write predictions as JSONL, atomically; a series is a list of rows with their rate."""
+    lines = (json.dumps(prediction_json(p), ensure_ascii=False) + "\n" for p in predictions)
     write_text_atomic(path, "".join(lines))
+
+
+def prediction_json(prediction: Prediction) -> Json:
+    """Return a prediction as JSON values."""
+    value: Json = {
+        "clip_id": prediction.clip_id,
+        "method": prediction.method,
+        "label": prediction.label,
+        "scores": dict(prediction.scores),
+        "text": prediction.text,
+    }
+    if prediction.series is not None:
+        track = prediction.series
+        value["series"] = {
+            "rate_hz": track.rate_hz,
+            "start": track.start,
+            "names": list(track.names),
+            "unit": track.unit,
+            "source": track.source,
+            "values": track.values.tolist(),
+        }
+    return value
+
+
+def _prediction(value: Mapping[str, Any]) -> Prediction:
+    series = value.get("series")
+    if series is None:
+        return Prediction(**value)
+    values = np.asarray(series["values"], np.float32).reshape(-1, len(series["names"]))
+    track = Track(**{**series, "names": tuple(series["names"]), "values": values})
+    return Prediction(**{**value, "series": track})
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -31,7 +64,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     found = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(Prediction(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError) as error:
+            found.append(_prediction(json.loads(line)))
+        except (TypeError, ValueError, LookupError) as error:
             raise TextualizeError(f"{path}:{number} is damaged: {error}") from None
     return found

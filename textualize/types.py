@@ -171,11 +171,25 @@ class SpeakerStatistics:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Surroundings:
+    """What was said around a clip, in other clips of its corpus; words only, never labels.
+
+    `spoken` is what its video file says at any time, in time order and in seconds of that file;
+    `following` are the turns after the clip in its dialogue, the next one first.
+    """
+
+    spoken: tuple[Utterance, ...] = ()
+    following: tuple[Utterance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Record:
     """All that was extracted from one clip.
 
     `tracks` maps a name ("aus", "prosody") to a Track; `status` maps a modality to what its
-    sensor came to; `speaker` is there when the corpus holds enough clips of the subject.
+    sensor came to; `speaker` is there when the corpus holds enough clips of the subject; `around`
+    is filled where a whole corpus is read (see `surroundings.py`). `cues` are there where ready
+    words came in place of measurements, as to a server; nothing else is then described.
     """
 
     clip: Clip
@@ -183,6 +197,8 @@ class Record:
     utterances: tuple[Utterance, ...] = ()
     status: Mapping[str, Status] = field(default_factory=dict)
     speaker: SpeakerStatistics | None = None
+    around: Surroundings = Surroundings()
+    cues: tuple[Cue, ...] | None = None
 
     @property
     def transcript(self) -> str:
@@ -220,13 +236,17 @@ class Prompt:
 class Prediction:
     """One method's answer for one clip.
 
-    `label` None means the answer could not be read: it counts as wrong and is reported.
-    `scores` are class probabilities that sum to 1 (empty when unparsed); `text` is the raw
-    answer where there is one.
+    `label` is a class; a number, in the annotation's units, where the clips' labels are numbers;
+    None where the answer could not be read: it counts as wrong and is reported. `scores` are class
+    probabilities that sum to 1 (empty when unparsed, and for numbers). `text` is the raw answer
+    where there is one. `series` is there where every step was answered: a row a step over the
+    clip, a column a value, or a class and its probability. With columns of values, `label` is None
+    and the series is the answer.
     """
 
     clip_id: str
     method: str
-    label: str | None
+    label: str | float | None
     scores: Mapping[str, float] = field(default_factory=dict, hash=False)
     text: str = ""
+    series: Track | None = field(default=None, compare=False)

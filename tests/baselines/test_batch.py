@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from textualize import speakers
-from textualize.baselines.batch import LIMIT, fit, pool, summarise
+from textualize.baselines.batch import LIMIT, fit
+from textualize.baselines.pooling import pool, summarise
 from textualize.errors import TextualizeError
 from textualize.types import Clip, Record, Span, Track
 
@@ -19,9 +20,9 @@ def record(name, rng, subject=None, rows=23, offset=0.0, **tracks):
     return Record(Clip(name, None, subject=subject), own)
 
 
-def prepared(records, relative=False, steps=4, tracks=("aus",)):
+def prepared(records, relative=False, steps=4, tracks=("aus",), groups=None):
     clips = [summarise(r, tracks, steps) for r in records]
-    groups = {"visual": tracks}
+    groups = groups or {"visual": tracks}
     features = fit(clips, "jca", tracks, groups, steps, relative)
     return features, clips
 
@@ -151,3 +152,89 @@ def test_records_without_speaker_statistics_are_counted():
         "jca: no speaker statistics for track 'aus', training statistics used in 2 of 10 records"
     ]
     assert torch.isfinite(batch.functionals).all()
+
+
+def test_a_track_that_never_has_a_value_is_refused_and_one_record_of_it_counted():
+    rng = np.random.default_rng(0)
+    nothing = track(np.full((5, 3), np.nan))
+    data = [record(str(i), rng) for i in range(4)]
+    with pytest.raises(TextualizeError, match="'aus' has no value in any of 1 training records"):
+        prepared([record("a", rng, aus=nothing)])
+    features, clips = prepared([*data, record("x", rng, aus=nothing)])
+    batch, notes = features.batch(clips)
+    assert notes == ["jca: track 'aus' without any value in 1 of 5 records"]
+    assert not batch.steps["visual"][-1].any()
+
+
+def test_an_infinite_value_is_refused():
+    rng = np.random.default_rng(0)
+    values = np.ones((5, 3))
+    values[2, 1] = np.inf
+    with pytest.raises(TextualizeError, match="record 'a': track 'aus' has infinite values"):
+        summarise(record("a", rng, aus=track(values)), ["aus"], 4)
+
+
+def test_beyond_the_end_of_a_shorter_track_is_masked_and_counted():
+    rng = np.random.default_rng(0)
+    long, short = (
+        Record(
+            Clip(name, None),
+            {"aus": track(rng.normal(size=(n, 3))), "prosody": track(rng.normal(size=(20, 3)))},
+        )
+        for name, n in (("long", 20), ("short", 10))
+    )
+    tracks, groups = ("aus", "prosody"), {"visual": ["aus"], "audio": ["prosody"]}
+    features, clips = prepared([long, short], tracks=tracks, groups=groups)
+    batch, notes = features.batch(clips)
+    assert notes == ["jca: track 'aus' shorter than the clip, the rest masked, in 1 of 2 records"]
+    assert batch.steps["visual"].tolist() == [[True] * 4, [True, True, False, False]]
+    assert batch.steps["audio"].all()
+    assert batch.streams["visual"][1, 2:].abs().sum() == 0
+
+
+def test_without_normalisation_numbers_are_as_they_were():
+    rng = np.random.default_rng(0)
+    clips = [summarise(record(str(i), rng), ["aus"], 4) for i in range(3)]
+    features = fit(clips, "jca", ["aus"], {"visual": ["aus"]}, 4, False, standard=False)
+    batch, _ = features.batch(clips)
+    raw = clips[0]["aus"].sequence["raw"]
+    assert np.allclose(batch.streams["visual"][0, :, : raw.shape[1]].numpy(), raw)
+
+
+def test_streams_hidden_by_chance_leave_one_and_are_zero():
+    rng = np.random.default_rng(0)
+    data = [
+        Record(Clip(str(i), None), {m: track(rng.normal(size=(8, 3))) for m in ("a", "b", "c")})
+        for i in range(60)
+    ]
+    features, clips = prepared(
+        data, tracks=("a", "b", "c"), groups={m: [m] for m in ("a", "b", "c")}
+    )
+    batch, _ = features.batch(clips)
+    torch.manual_seed(0)
+    hidden = batch.without_streams(0.7)
+    shown = torch.stack([hidden.steps[m].any(1) for m in hidden.steps])
+    assert shown.any(0).all()
+    assert 0.3 < float(shown.float().mean()) < 0.7
+    for m, x in hidden.streams.items():
+        gone = ~hidden.steps[m].any(1)
+        assert not x[gone].any()
+        assert torch.equal(x[~gone], batch.streams[m][~gone])
+    same = batch.without_streams(0.0)
+    assert all(torch.equal(same.streams[m], x) for m, x in batch.streams.items())
+
+
+def test_tracks_of_training_only_are_not_missed_in_prediction():
+    rng = np.random.default_rng(0)
+    data = [
+        Record(Clip(str(i), None), {m: track(rng.normal(size=(8, 3))) for m in ("aus", "eda")})
+        for i in range(5)
+    ]
+    clips = [summarise(r, ["aus", "eda"], 4) for r in data]
+    groups = {"visual": ["aus"], "body": ["eda"]}
+    features = fit(clips, "pkdot", ["aus", "eda"], groups, 4, False, training_only=["body"])
+    assert features.needed == ["aus"]
+    batch, notes = features.batch([{"aus": c["aus"]} for c in clips], predicting=True)
+    assert notes == [] and not batch.steps["body"].any()
+    _, counted = features.batch([{"aus": c["aus"]} for c in clips])
+    assert counted == ["pkdot: track 'eda' missing in 5 of 5 records"]

@@ -1,17 +1,22 @@
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from textualize.baselines.batch import fit, summarise
-from textualize.baselines.fusion import FeatureMethod, build
+from textualize.baselines.batch import fit
+from textualize.baselines.fusion import NETWORKS, FeatureMethod, build, network_class, settings_of
+from textualize.baselines.pooling import summarise
+from textualize.baselines.task import Task, Values
 from textualize.errors import TextualizeError
-from textualize.types import Clip, Record, Track
+from textualize.finetune.recipe import parse
+from textualize.predictions import read_predictions, write_predictions
+from textualize.types import Clip, Record, Span, Track
 
 LABELS = ("glad", "mad", "sad")
-SETTINGS = {"hidden": 8, "attention": 4, "dropout": 0.3}
+TASK = Task("classes", False, 3, LABELS)
 GROUPS = {"visual": ["aus"], "audio": ["prosody", "speech_rate"]}
 TRACKS = ["aus", "prosody", "speech_rate"]
 
@@ -36,7 +41,8 @@ def method(name, groups=GROUPS):
     torch.manual_seed(0)
     clips = [summarise(r, TRACKS, 4) for r in records()]
     features = fit(clips, name, TRACKS, groups if name == "jca" else {}, 4, False)
-    return FeatureMethod(LABELS, features, build(features, 3, SETTINGS), SETTINGS)
+    settings = settings_of(name, parse({"method": name, "hidden": 8}, "test"))
+    return FeatureMethod(TASK, features, build(features, TASK, settings), settings)
 
 
 @pytest.mark.parametrize("name", ["concat", "jca"])
@@ -105,3 +111,49 @@ def test_a_missing_track_at_prediction_is_logged_with_its_count(caplog):
 def test_groups_that_do_not_split_the_tracks_are_refused(groups):
     with pytest.raises(TextualizeError, match="groups"):
         method("jca", groups)
+
+
+def valued(per_step=False):
+    task = Task("values", per_step, 1, ("valence",), "mse", unit="intensity",
+                values=Values((3.0,), (0.5,), (1.0,), (5.0,)))  # fmt: skip
+    clips = [summarise(r, TRACKS, 4) for r in records()]
+    features = fit(clips, "jca", TRACKS, GROUPS, 4, False)
+    torch.manual_seed(0)
+    return FeatureMethod(task, features, build(features, task, {}), {})
+
+
+def test_a_value_of_the_clip_is_its_label():
+    own, held = valued(), records(5, seed=1)
+    found = own.predict(held)
+    assert own.labels == ()
+    for p in found:
+        assert isinstance(p.label, float) and 1.0 <= p.label <= 5.0
+        assert p.scores == {} and p.series is None
+    assert own.predict(held[::-1])[::-1] == found
+
+
+def test_values_per_step_are_a_track_over_the_clip():
+    held = [replace(r, clip=replace(r.clip, span=Span(1.0, 3.0))) for r in records(2, seed=1)]
+    for p in valued(per_step=True).predict(held):
+        assert p.label is None and p.scores == {}
+        assert p.series.values.shape == (4, 1)
+        assert p.series.times.tolist() == [1.0, 1.5, 2.0, 2.5]
+        assert (p.series.names, p.series.unit) == (("valence",), "intensity")
+
+
+def test_predictions_with_a_series_are_read_back_as_written(tmp_path):
+    found = [*valued(per_step=True).predict(records(2)), *valued().predict(records(1))]
+    write_predictions(tmp_path / "p.jsonl", found)
+    again = read_predictions(tmp_path / "p.jsonl")
+    assert again == found
+    for one, two in zip(found[:2], again[:2], strict=True):
+        assert np.array_equal(one.series.values, two.series.values)
+        assert repr(replace(one.series, values=0)) == repr(replace(two.series, values=0))
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_options_of_a_network_are_keys_of_its_recipe(name):
+    recipe = parse({"method": name}, "test")
+    settings = settings_of(name, recipe)
+    assert all(settings[k] == getattr(recipe, k) for k in settings)
+    assert network_class(name).__name__.lower() in (name, "concat")

@@ -2,7 +2,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
-from textualize.text.models import find_model, load_tokenizer
+from textualize.text.models import load_tokenizer
+from textualize.weights.models import find_model
 
 SHAPE = {
     "hidden_size": 64,

@@ -1,3 +1,6 @@
+import logging
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,11 +8,16 @@ from safetensors.torch import load_file
 
 from textualize import speakers
 from textualize.errors import TextualizeError
-from textualize.finetune.baseline import CHECKPOINT, train_features
-from textualize.finetune.recipe import FeatureRecipe, load_recipe
+from textualize.evaluate import metrics
+from textualize.finetune import baseline
+from textualize.finetune import train as training
+from textualize.finetune.baseline import train_features
+from textualize.finetune.feature_progress import CHECKPOINT
+from textualize.finetune.recipe import load_recipe, parse
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
 from textualize.methods import load
+from textualize.predictions import read_predictions, write_predictions
 from textualize.types import Clip, Record, Track
 
 LABELS = LabelSet("own", ("glad", "mad", "sad"), {})
@@ -41,13 +49,16 @@ def recipe(method, **settings):
         "tracks": ["aus", "prosody"],
         "groups": {"visual": ["aus"], "audio": ["prosody"]},
         "hidden": 16,
-        "attention": 4,
         "steps": 4,
         "epochs": 10,
         "lr": 5e-3,
         "batch_size": 12,
     }
-    return FeatureRecipe(method=method, **{**values, **settings})
+    if method == "jca":
+        values["attention"] = 4
+    if method == "pkdot":
+        values |= {"neighbours": 4, "hallucination": [8], "epochs": 3}
+    return parse({"method": method, **values, **settings}, "test")
 
 
 def train(folder, own, labels=LABELS, data=TRAIN, held=HELD):
@@ -81,7 +92,7 @@ def test_the_same_seed_gives_the_same_weights(method, tmp_path):
     assert weights[0] != weights[2]
 
 
-@pytest.mark.parametrize("method", ["concat", "jca"])
+@pytest.mark.parametrize("method", ["concat", "jca", "pkdot"])
 def test_a_killed_run_resumes_to_the_last_bit(method, tmp_path, monkeypatch):
     whole, _ = train(tmp_path / "whole", recipe(method))
     run, write = RunFolder(tmp_path / "killed"), RunFolder.write_metrics
@@ -150,3 +161,175 @@ def test_the_callers_settings_come_back(tmp_path):
 @pytest.mark.parametrize("method", ["concat", "jca"])
 def test_shipped_recipes_are_valid(method):
     assert load_recipe(method).method == method
+
+
+# --- stages -------------------------------------------------------------------------------------
+
+
+def test_every_stage_has_its_epochs_and_one_selected(tmp_path):
+    run, own = train(tmp_path / "run", recipe("pkdot", patience=2, epochs=4))
+    lines, stages = run.metrics(), own.network.stages
+    assert list(dict.fromkeys(x["stage"] for x in lines)) == list(stages)
+    assert [x["epoch"] for x in lines] == list(range(1, len(lines) + 1))
+    for stage in stages:
+        own_lines = [x for x in lines if x["stage"] == stage]
+        assert 1 <= len(own_lines) <= 4
+        chosen = [x for x in own_lines if x["selected"]]
+        assert len(chosen) == 1
+        if own.network.scored(stage):
+            scores = [x["validation_macro_f1"] for x in own_lines]
+            assert chosen[0]["validation_macro_f1"] == max(scores)
+        else:
+            assert "validation_macro_f1" not in own_lines[0]
+            losses = [x["validation_loss"] for x in own_lines]
+            assert chosen[0]["validation_loss"] == min(losses)
+    assert run.environment["summary"]["validation macro_f1"] == round(
+        next(x for x in reversed(lines) if x["selected"])["validation_macro_f1"], 4
+    )
+
+
+def test_what_only_training_has_need_not_be_there_to_predict(tmp_path, caplog):
+    _, own = train(tmp_path / "run", recipe("pkdot", epochs=1))
+    seen = [Record(r.clip, {"aus": r.tracks["aus"]}, speaker=r.speaker) for r in HELD]
+    with caplog.at_level(logging.WARNING):
+        assert own.predict(seen) == own.predict(HELD) == load(tmp_path / "run").predict(seen)
+    assert "missing" not in caplog.text
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def scored(data, per_clip=True):
+    """The clip's number, and its annotation per row, is what the first voice column shows."""
+    found = []
+    for r in data:
+        rows = 2.0 + r.tracks["prosody"].values[:, :1]
+        tracks = {**r.tracks, "said": Track(rows, 10.0, 0.0, ("valence",), "named", "by hand")}
+        label = float(rows.mean()) if per_clip else None
+        found.append(Record(replace(r.clip, label=label), tracks))
+    return found
+
+
+SCORED, SCORED_HELD = scored(TRAIN), scored(HELD)
+
+
+@pytest.mark.parametrize("method", ["concat", "jca"])
+@pytest.mark.parametrize("loss", ["mse", "ccc", "mae"])
+def test_numbers_of_clips_are_learned_and_answered_with_numbers(method, loss, tmp_path):
+    own = recipe(method, loss=loss, epochs=25, dropout=0.0, speaker_relative=False)
+    run = training.train(own, SCORED, SCORED_HELD, tmp_path / "run")
+    assert run.environment["effective"]["task"]["objective"] == loss
+    assert run.environment["summary"]["validation ccc"] > 0.6
+    assert (run.recipe_values["task"], run.recipe_values["select"]) == ("values", "ccc")
+    answers = load(run.path).predict(SCORED_HELD)
+    assert all(isinstance(p.label, float) and not p.scores for p in answers)
+    true, said = [r.clip.label for r in SCORED_HELD], [p.label for p in answers]
+    assert metrics.ccc(said, true) == pytest.approx(
+        run.environment["summary"]["validation ccc"], abs=0.02
+    )
+    learned = [r.clip.label for r in SCORED]
+    assert min(learned) <= min(said) and max(said) <= max(learned)
+    write_predictions(tmp_path / "p.jsonl", answers)
+    assert read_predictions(tmp_path / "p.jsonl") == answers
+    assert "CCC" in (run.path / "README.md").read_text()
+
+
+def test_values_per_step_are_a_series_on_the_clips_time(tmp_path):
+    data, held = scored(TRAIN, per_clip=False), scored(HELD, per_clip=False)
+    held[0] = Record(held[0].clip, {k: t for k, t in held[0].tracks.items() if k != "said"})
+    own = recipe("jca", task="values", per_step="said", epochs=12, dropout=0.0, smooth_s=1.5)
+    run = training.train(own, data, held, tmp_path / "run")
+    assert run.environment["effective"]["task"]["objective"] == "ccc"
+    assert run.environment["summary"]["validation ccc"] > 0.6
+    notes = "\n".join(run.environment["notes"])
+    assert "jca: 1 of 36 records without any annotation (validation)" in notes
+    answers = load(run.path).predict(held)
+    series = answers[1].series
+    assert answers[1].label is None and series.values.shape == (4, 1)
+    assert (series.names, series.rate_hz, series.start) == (("valence",), 4 / 3, 0.0)
+    rough = load(run.path)
+    rough.task = replace(rough.task, smooth_s=())
+    rows = rough.predict(held[1:2])[0].series.values
+    assert series.values[1, 0] == pytest.approx(rows[:2].mean(), abs=1e-5)  # two rows of 0.75 s
+    write_predictions(tmp_path / "p.jsonl", answers)
+    again = read_predictions(tmp_path / "p.jsonl")[1].series
+    assert np.array_equal(again.values, series.values)
+    assert (again.names, again.rate_hz, again.unit) == (series.names, series.rate_hz, "named")
+
+
+def test_classes_per_step_vote_for_the_clip(tmp_path):
+    def stepped(data):
+        found = []
+        for r in data:
+            ids = np.full((30, 1), LABELS.index(r.clip.label), np.float32)
+            ids[20:] = -1
+            tracks = {**r.tracks, "shown": Track(ids, 10.0, 0.0, ("id",), "named", "by hand")}
+            found.append(Record(r.clip, tracks, speaker=r.speaker))
+        return found
+
+    data, held = stepped(TRAIN), stepped(HELD)
+    found = {}
+    for votes in ("majority", "mean_probability"):
+        own = recipe("jca", task="classes", per_step="shown", votes=votes, epochs=6)
+        run = training.train(own, data, held, tmp_path / votes, labels=LABELS)
+        found[votes] = load(run.path).predict(held)
+        assert "of 144 steps without annotation (validation)" in "".join(run.environment["notes"])
+    hits = [p.label == r.clip.label for p, r in zip(found["majority"], held, strict=True)]
+    assert np.mean(hits) > 0.8
+    for one, two in zip(found["majority"], found["mean_probability"], strict=True):
+        p = two.series.values.astype(float)
+        assert p.sum(1) == pytest.approx(np.ones(4), abs=1e-5)
+        assert list(two.scores.values()) == pytest.approx(p.mean(0).tolist(), abs=1e-5)
+        shares = np.bincount(one.series.values.argmax(1), minlength=3) / 4
+        assert list(one.scores.values()) == pytest.approx(shares.tolist())
+
+
+def test_a_log_is_told_an_epoch_a_minute(tmp_path, capsys, monkeypatch):
+    train(tmp_path / "quick", recipe("jca", epochs=2))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(baseline, "LOG_EVERY_S", -1.0)
+    run, _ = train(tmp_path / "slow", recipe("pkdot", epochs=1))
+    told = " ".join(capsys.readouterr().err.split())
+    for line in run.metrics():
+        score = "validation macro_f1" if "validation_macro_f1" in line else "validation loss"
+        assert f"pkdot {line['stage']}: epoch 1/1 loss {line['loss']:.3f} {score}" in told
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda r: r.with_label("glad"), "needs at least two labels; all training .* 'glad'"),
+        (lambda r: Record(r.clip, {"aus": r.tracks["aus"]}), "none of 60 .* has 'prosody'"),
+        (lambda r: blind(r), "'prosody' has no value in any of 60 training records"),
+    ],
+)
+def test_records_that_cannot_be_learned_from_are_one_line(tmp_path, change, match):
+    with pytest.raises(TextualizeError, match=match):
+        train(tmp_path / "run", recipe("jca"), data=[change(r) for r in TRAIN])
+
+
+def blind(record):
+    voice = record.tracks["prosody"]
+    unseen = replace(voice, values=np.full_like(voice.values, np.nan))
+    return Record(record.clip, {**record.tracks, "prosody": unseen})
+
+
+def test_a_loss_that_is_not_finite_is_one_line(tmp_path):
+    with pytest.raises(TextualizeError, match=r"training loss is (nan|inf) .* lower lr"):
+        train(tmp_path / "run", recipe("jca", lr=1e30))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_both_precisions_and_optimizers_learn_and_are_told(tmp_path, dtype, optimizer):
+    own = recipe("jca", dtype=dtype, optimizer=optimizer, epochs=6, lr=0.02, drop_stream=0.1)
+    run, method = train(tmp_path / "run", own)
+    lines, about = run.metrics(), run.environment["effective"]
+    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
+    assert (about["dtype"], about["optimizer"].lower()) == (dtype, optimizer)
+    assert (about["updates_per_epoch"], about["training_clips"]) == (5, 60)
+    assert all(p.dtype == torch.float32 for p in method.network.parameters())
+    assert run.environment["summary"]["MACs per clip"] > 1000

@@ -12,8 +12,9 @@ from textualize.files import read_json
 from textualize.finetune.card import about_corpus, loading
 from textualize.finetune.recipe import load_recipe
 from textualize.finetune.run_folder import RunFolder
-from textualize.finetune.train import train
+from textualize.finetune.train import train, train_seeds
 from textualize.labels import LABEL_SETS, LabelSet
+from textualize.surroundings import attach
 from textualize.text.scratch import scratch_tokenizer
 from textualize.types import Clip, Record, Span, Status, Utterance
 
@@ -95,6 +96,43 @@ def test_one_group_has_no_interval(tmp_path):
     assert "macro_f1 1.000, without an interval: all clips are of one group" in card
 
 
+def test_a_card_says_what_is_read_beyond_the_clip_and_the_future_first(tmp_path):
+    said = ("one", "two", "three", "four", "five", "six")
+    turns = [Utterance(Span(0, 0), text, speaker="Ana") for text in said]
+    talk = []
+    for group in "xyz":
+        for i, turn in enumerate(turns):
+            clip = Clip(f"{group}{i}", None, group=group, context=tuple(turns[:i]))
+            clip = replace(clip, label="ab"[i % 2], transcript=turn.text)
+            status = {"speech": Status("observed", "test")}
+            talk.append(Record(clip, {}, (turn,), status))
+    talk = attach(talk)
+    settings = ["turns=1", "future_turns=2", "template=transcript", "modalities=T"]
+    chosen = load_recipe("bag-of-words", settings)
+    run = train(chosen, talk[:12], talk[12:], tmp_path / "r", labels=LABELS)
+    card = (run.path / "README.md").read_text()
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", card, re.MULTILINE))
+    assert "THE FUTURE: up to 2 turns after it" in rows["reads beyond the clip"]
+    assert "- train: 10 of 12 clips with turns after them (reads the future, up to 2)" in card
+    assert "cannot answer while a dialogue goes on" in card.split("Intended use")[1]
+    plain = train(load_recipe("bag-of-words"), talk[:12], talk[12:], tmp_path / "p", labels=LABELS)
+    assert "uture" not in (plain.path / "README.md").read_text().split("## Recipe")[0]
+
+
+def test_several_seeds_have_a_card_with_mean_spread_and_every_class(tmp_path):
+    runs = train_seeds(
+        recipe(seeds=[4, 9]), records(0, 4), records(4, 6), tmp_path / "s", labels=LABELS,
+        corpus="plays",
+    )  # fmt: skip
+    card = (tmp_path / "s" / "README.md").read_text()
+    score = runs[0].environment["summary"]["validation macro_f1"]
+    assert f"validation macro_f1: {score:.3f} ± 0.000 (standard deviation)" in card
+    assert "| [seed-4](seed-4/README.md) |" in card and "| [seed-9](seed-9/README.md) |" in card
+    splits = json.loads((runs[0].path / "splits.json").read_text())
+    assert f"Corpus: plays; split digest {splits['digest'][:16]}." in card
+    assert "| a | 0.667 | 0.667 | 0.667 |" in card and "| b | 0.000 | 0.000 | 0.000 |" in card
+
+
 def test_a_card_without_validation_answers_says_so(tmp_path):
     card, run = card_of(tmp_path, LABELS, records(0, 4), records(4, 2))
     assert "were not kept" in card
@@ -163,16 +201,26 @@ def test_a_quantised_run_is_loaded_quantised(tmp_path, kind, words):
 @pytest.mark.parametrize("lora", ["{r: 2}", "null"])
 @pytest.mark.parametrize(
     "recipe_name, pooling",
-    [("text-encoder", "mean"), ("text-encoder", "last"), ("text-llm", "last")],
+    [
+        ("text-encoder", "mean"),
+        ("text-encoder", "last"),
+        ("text-encoder", "last_line"),
+        ("text-llm", "last"),
+    ],
 )
 def test_the_cards_code_gives_the_runs_logits_with_transformers_and_peft_alone(
     tmp_path, recipe_name, pooling, lora
 ):
     folder = tiny_llama(tmp_path / "base")
-    changes = ["modalities=T", "template=transcript", "epochs=1", f"lora={lora}", "max_tokens=64"]
-    chosen = load_recipe(recipe_name, [f"model={folder}", f"pooling={pooling}", *changes])
+    template = "dialogue" if pooling == "last_line" else "transcript"
+    changes = [f"template={template}", "turns=1", "epochs=1", f"lora={lora}", "max_tokens=64"]
+    changes += ["modalities=T", f"model={folder}", f"pooling={pooling}"]
+    chosen = load_recipe(recipe_name, changes)
     said = (Utterance(Span(0, 1), "a lovely day"),)
-    spoken = [replace(r, utterances=said) for r in records(0, 6)]
+    heard = (Utterance(Span(0, 1), "a b", speaker="Ann"),)
+    spoken = [
+        replace(r, utterances=said, clip=replace(r.clip, context=heard)) for r in records(0, 6)
+    ]
     run = train(chosen, spoken[:4], spoken[4:], tmp_path / "r", labels=LABELS)
     card = (run.path / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL).group(1)

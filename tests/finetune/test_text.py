@@ -17,6 +17,7 @@ from textualize.finetune.run_folder import RunFolder
 from textualize.finetune.trainer import TextTrainer, class_weights
 from textualize.labels import LabelSet
 from textualize.methods import load
+from textualize.text.encoder import TextEncoder
 from textualize.types import Clip, Record, Span, Status, Utterance
 
 torch.set_num_threads(1)  # two busy threads on a shared machine are ten times slower than one
@@ -100,6 +101,29 @@ def test_the_same_seed_gives_the_same_weights(bert, words, tmp_path):
 def weights(run: RunFolder) -> dict[str, list]:
     files = [run.path / "adapter" / "adapter_model.safetensors", run.path / "head.safetensors"]
     return {k: v.tolist() for file in files for k, v in load_file(file).items()}
+
+
+def test_coarser_products_are_for_training_alone(bert, words, tmp_path, monkeypatch):
+    seen: dict[str, set[str]] = {"train": set(), "score": set()}
+    losses, scores = TextEncoder.losses, TextEncoder.log_scores
+
+    def in_training(self, *inputs):
+        seen["train"].add(torch.get_float32_matmul_precision())
+        return losses(self, *inputs)
+
+    def in_scoring(self, *inputs):
+        seen["score"].add(torch.get_float32_matmul_precision())
+        return scores(self, *inputs)
+
+    monkeypatch.setattr(TextEncoder, "losses", in_training)
+    monkeypatch.setattr(TextEncoder, "log_scores", in_scoring)
+    coarse = encoder(bert, words, epochs=2, matmul="bfloat16")
+    run = trained(coarse, tmp_path / "coarse")
+    assert seen == {"train": {"medium"}, "score": {"highest"}}
+    assert weights(run) == weights(trained(coarse, tmp_path / "again"))
+    assert torch.get_float32_matmul_precision() == "highest"
+    trained(encoder(bert, words, epochs=1), tmp_path / "exact")
+    assert seen["train"] == {"medium", "highest"}
 
 
 @pytest.mark.parametrize("torn", [False, True])

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,8 +125,10 @@ def test_seeds_are_for_every_method(tmp_path):
 # --- broken off ---
 
 
-def test_killed_with_signal_nine_in_the_middle_of_an_epoch(bert, words, tmp_path):
-    recipe = encoder(bert, words)  # 5 steps an epoch
+@pytest.mark.parametrize("kind", ["encoder", "causal"])
+def test_killed_with_signal_nine_in_the_middle_of_an_epoch(bert, llama, words, tmp_path, kind):
+    made, model = (encoder, bert) if kind == "encoder" else (causal, llama)
+    recipe = made(model, words, epochs=3, batch_size=4)  # 5 steps an epoch
 
     def killed() -> None:
         plain = TextTrainer.training_step
@@ -179,6 +183,30 @@ def test_two_processes_make_one_run(bert, words, tmp_path):
     assert not list(run.path.glob("*.tmp*"))
 
 
+@pytest.mark.slow
+def test_accelerate_launch_trains_every_seed_in_two_processes(bert, words, tmp_path):
+    corpus, listing = tmp_path / "corpus", tmp_path / "clips.csv"
+    lines = [
+        f"{r.clip.id},{r.clip.label},{part},{r.clip.transcript.replace(',', '')}\n"
+        for part, some in (("train", TRAIN), ("validation", VALIDATION))
+        for r in some
+    ]
+    listing.write_text("id,label,split,transcript\n" + "".join(lines))
+    settings = {"model": bert, "template": words, "modalities": "T", "epochs": 1, "seeds": "[0,1]"}
+    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
+    launch += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
+    train_it = ["-m", "textualize", "train", "text-encoder", f"--corpus={corpus}"]
+    train_it += [f"--out={tmp_path / 'runs'}", *(f"--set={k}={v}" for k, v in settings.items())]
+    extract = ["textualize", "extract", listing, "--sensors=sidecar", f"--corpus={corpus}"]
+    for command in (extract, [*launch, *train_it]):
+        subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+    for seed in (0, 1):
+        run = RunFolder(tmp_path / "runs" / f"seed-{seed}")
+        assert run.complete
+        assert run.environment["summary"]["processes"] == 2
+    assert (tmp_path / "runs" / "seeds.json").is_file()
+
+
 def test_a_method_of_one_process_is_refused_by_a_launcher(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TextualizeError, match="start it without a launcher"):
@@ -230,7 +258,7 @@ VARIANTS = {
     "nf4 and bfloat16": {"quantization": "nf4", "dtype": "bfloat16"},
     "nf4 and dora": {"quantization": "nf4", "lora": {"r": 4, "dora": True}},
     "in full": {"lora": None},
-    "packed": {"packing": True},
+    "packed, head in full": {"packing": True, "lora": {"r": 4, "modules_to_save": ["lm_head"]}},
 }
 
 
@@ -269,7 +297,11 @@ def test_stock_libraries_give_a_causal_runs_logits(llama, words, tmp_path, varia
     assert not torch.allclose(ours.float(), base, atol=1e-3)
 
 
-@pytest.mark.parametrize("changes", [{}, {"quantization": "nf4"}, {"lora": None}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"dtype": "bfloat16"}, {"quantization": "nf4"}, {"quantization": "int8"}, {"lora": None}],
+    ids=str,
+)
 def test_stock_libraries_and_the_head_give_an_encoder_runs_scores(bert, words, tmp_path, changes):
     recipe = encoder(bert, words, epochs=1, **changes)
     run = go(recipe, tmp_path / "run")

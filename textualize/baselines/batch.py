@@ -1,11 +1,11 @@
-"""Records to tensors: pooled sequences, functionals, speaker-relative scales, training statistics.
+"""Pooled records to tensors, standardised by statistics of the training records.
 
 Per track of D columns a clip becomes
 
     functionals   (K + 1) * D   mean, std, p10, p90, slope over the clip; 1 where a column was seen
     sequence      (L, 3 * D)    per step: mean, std within the step; 1 where a column was seen
 
-Both are then standardised by statistics of the training records, and what was not seen is 0.
+and what was not seen is 0.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,22 +21,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from textualize import speakers
+from textualize.baselines.pooling import BASES, CONSTANT, Summaries, Summary
 from textualize.errors import TextualizeError
-from textualize.types import Float32, Record, Track
+from textualize.types import Float32
 
 LIMIT = 5.0  # standardised values are clipped here: one bad pitch frame must not decide a clip
-CONSTANT = 1e-6  # a column that varies less than this over the training records is left at 0
-Basis = str  # "raw" or "relative" (to the subject's own statistics)
 Bool = NDArray[np.bool_]
-BASES: tuple[Basis, ...] = ("raw", "relative")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What a feature network reads: B clips, L steps.
+    """What a feature network reads: B clips, L steps, the same L for every stream.
 
-    streams: (B, L, D) per stream.  steps: (B, L) bool per stream, False where nothing was seen.
-    functionals: (B, F).  targets: (B,) class ids.  weights: (B,) of the loss.
+    streams: (B, L, D) per stream, 0 where unseen.  steps: (B, L) bool per stream, False where
+    nothing was seen.  functionals: (B, F).  weights: (B,) of the loss.  targets, by task:
+
+        a class of the clip     (B,) long
+        values of the clip      (B, V) float, NaN without annotation
+        a class at every step   (B, L) long, -1 without annotation
+        values at every step    (B, L, V) float, NaN without annotation
     """
 
     streams: Mapping[str, Tensor]
@@ -68,102 +71,18 @@ class Batch:
             self.weights.to(device),
         )
 
-
-def pool(track: Track, steps: int, start: float, end: float) -> tuple[Float32, Float32]:
-    """Return mean and standard deviation per step, each (L, D), over [start, end) seconds.
-
-    Rows that are NaN are left out; a step with no seen row is NaN. A step shorter than the
-    distance of two rows takes the row it falls on; a track of one row is the same at every step.
-    """
-    values = np.asarray(track.values, np.float64)
-    if len(values) == 1:
-        return np.repeat(track.values, steps, 0), np.repeat(0.0 * track.values, steps, 0)
-    edges = start + (end - start) * np.arange(steps + 1) / steps
-    at = np.floor((edges - track.start) * track.rate_hz + 1e-6).astype(int)
-    mean = np.full((steps, values.shape[1]), np.nan, np.float32)
-    std = mean.copy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an unseen column is NaN by contract
-        for step in range(steps):
-            low, high = at[step], max(at[step] + 1, at[step + 1])
-            rows = values[max(low, 0) : max(high, 0)]
-            if len(rows):
-                mean[step], std[step] = np.nanmean(rows, 0), np.nanstd(rows, 0)
-    return mean, std
-
-
-def extent(record: Record, tracks: Sequence[str]) -> tuple[float, float]:
-    """Return start and end of the clip in seconds: its span, else what its tracks cover."""
-    if record.clip.span is not None:
-        return record.clip.span.start, record.clip.span.end
-    present = [
-        record.tracks[t] for t in tracks if t in record.tracks and len(record.tracks[t].values)
-    ]
-    dense = [t for t in present if len(t.values) > 1] or present
-    if not dense:
-        return 0.0, 1.0
-    return min(t.start for t in dense), max(t.start + len(t.values) / t.rate_hz for t in dense)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Summary:
-    """One track of one clip as numbers, NaN where not seen, per basis.
-
-    functionals: (K, D), mean first. sequence: (L, 2D), means then deviations within the step.
-    The "relative" basis is there when the subject's statistics are.
-    """
-
-    columns: tuple[str, ...]
-    functionals: Mapping[Basis, Float32]
-    sequence: Mapping[Basis, Float32]
-
-
-Summaries = Mapping[str, Summary]  # of one clip, by track; a missing track is not in it
-
-
-def summarise(record: Record, tracks: Sequence[str], steps: int) -> Summaries:
-    """Return the numbers of a record's tracks; this is the slow part, done once per record.
-
-    Raises:
-        TextualizeError: a track is not a (T, D) table.
-    """
-    span = extent(record, tracks)
-    found = {}
-    for name in tracks:
-        if name in record.tracks and len(record.tracks[name].values):
-            if record.tracks[name].values.ndim != 2:
-                raise TextualizeError(
-                    f"record '{record.clip.id}': track '{name}' has shape "
-                    f"{record.tracks[name].values.shape}, not (rows, columns): leave it out of "
-                    "recipe key 'tracks'"
-                )
-            found[name] = summary(record, name, steps, span)
-    return found
-
-
-def summary(record: Record, name: str, steps: int, span: tuple[float, float]) -> Summary:
-    """Return one track's numbers.
-
-    Relative functionals are `speakers.relative`; a relative sequence is (x - m) / s with m and s
-    the mean and spread, over the subject's clips, of the clip mean (for step means) and of the
-    clip's standard deviation (for deviations within a step). Where s is 0 the value is 0.
-    A track of one row has a mean and no other functional.
-    """
-    track = record.tracks[name]
-    sequence = np.concatenate(pool(track, steps, *span), axis=1)
-    functionals = {"raw": speakers.functionals(track)}
-    sequences = {"raw": sequence}
-    relative = speakers.relative(record, name)
-    if relative is not None and record.speaker is not None:
-        functionals["relative"] = relative
-        m, s = (x[name][:2].reshape(-1) for x in (record.speaker.mean, record.speaker.std))
-        usable = np.where(s > CONSTANT, (sequence - m) / np.maximum(s, CONSTANT), 0.0 * sequence)
-        sequences["relative"] = usable.astype(np.float32)
-    if len(track.values) == 1:
-        for rows in functionals.values():
-            rows[1:] = np.nan
-    columns = track.names or tuple(str(i) for i in range(track.values.shape[1]))
-    return Summary(columns, functionals, sequences)
+    def without_streams(self, chance: float) -> Batch:
+        """Return the batch with streams hidden by chance, clip by clip; one of a clip's stays."""
+        names = list(self.streams)
+        hidden = torch.rand(len(self), len(names), device=self.weights.device) < chance
+        kept = torch.randint(len(names), (len(self),), device=self.weights.device)
+        hidden[torch.arange(len(self), device=hidden.device), kept] = False
+        shown = {m: ~hidden[:, i, None] for i, m in enumerate(names)}
+        return replace(
+            self,
+            streams={m: x * shown[m].unsqueeze(-1) for m, x in self.streams.items()},
+            steps={m: x & shown[m] for m, x in self.steps.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,6 +113,8 @@ class Features:
 
     columns: track -> column names. groups: stream -> its tracks. scales: "track/kind/basis" ->
     Scale, kind "functionals" (K*D wide), "sequence" (2D wide) or "seen" (D wide, basis "raw").
+    standard: whether numbers are standardised by the scales, or taken as they are. training_only:
+    tracks that are read in training and never to predict.
     """
 
     method: str
@@ -202,6 +123,13 @@ class Features:
     steps: int
     relative: bool
     scales: Mapping[str, Scale]
+    standard: bool = True
+    training_only: frozenset[str] = frozenset()
+
+    @property
+    def needed(self) -> list[str]:
+        """The tracks that predicting reads."""
+        return [t for t in self.columns if t not in self.training_only]
 
     @property
     def width(self) -> int:
@@ -216,16 +144,22 @@ class Features:
     def batch(
         self,
         clips: Sequence[Summaries],
-        targets: Sequence[int] | None = None,
+        targets: Tensor | None = None,
         weights: Sequence[float] | None = None,
+        *,
+        predicting: bool = False,
     ) -> tuple[Batch, list[str]]:
         """Return the clips as one batch, and notes on what was missing.
+
+        To predict, tracks of training only are left at zero without a note.
 
         Raises:
             TextualizeError: a track has other columns than in training.
         """
         counts: Counter[str] = Counter()
         n = len(clips)
+        unread = self.training_only if predicting else ()
+        clips = [{t: s for t, s in clip.items() if t not in unread} for clip in clips]
         flat: list[Float32] = []
         sequences: dict[str, list[Float32]] = {m: [] for m in self.groups}
         seen: dict[str, list[Bool]] = {m: [] for m in self.groups}
@@ -239,38 +173,47 @@ class Features:
             {m: torch.from_numpy(np.stack(x)) for m, x in sequences.items()},
             {m: torch.from_numpy(np.stack(x)) for m, x in seen.items()},
             torch.from_numpy(np.stack(flat)),
-            torch.tensor([0] * n if targets is None else list(targets)),
+            torch.zeros(n, dtype=torch.long) if targets is None else targets,
             torch.tensor([1.0] * n if weights is None else list(weights)),
         )
-        notes = [f"{self.method}: {what} in {k} of {n} records" for what, k in counts.items()]
-        return batch, notes
+        odd = {f"track '{t}' missing" for t in unread}
+        told = {what: k for what, k in counts.items() if k and what not in odd}
+        return batch, [f"{self.method}: {what} in {k} of {n} records" for what, k in told.items()]
 
     def _track(self, clip: Summaries, name: str, counts: Counter[str]) -> _Part:
         d, k = len(self.columns[name]), len(speakers.FUNCTIONALS)
         there = self.scales[f"{name}/seen/raw"]
         if name not in clip:
             counts[f"track '{name}' missing"] += 1
-            flat = np.concatenate([np.zeros(k * d, np.float32), there(np.zeros(d, np.float32))])
+            unseen = self._scaled(there, np.zeros(d, np.float32))
+            flat = np.concatenate([np.zeros(k * d, np.float32), unseen])
             return _Part(
                 flat, np.zeros((self.steps, 3 * d), np.float32), np.zeros(self.steps, bool)
             )
         own = clip[name]
         check_columns(name, own.columns, self.columns[name])
+        counts[f"track '{name}' without any value"] += not own.seen
+        counts[f"track '{name}' shorter than the clip, the rest masked,"] += own.short
         basis = "relative" if self.relative and "relative" in own.functionals else "raw"
-        if self.relative and basis == "raw":
+        trained = f"{name}/functionals/relative" in self.scales
+        if self.relative and basis == "raw" and trained:
             counts[f"no speaker statistics for track '{name}', training statistics used"] += 1
         elif f"{name}/functionals/{basis}" not in self.scales:
             counts[f"speaker statistics for track '{name}' not used: training had none"] += 1
             basis = "raw"
-        functionals = self.scales[f"{name}/functionals/{basis}"](own.functionals[basis].reshape(-1))
+        scale = self.scales[f"{name}/functionals/{basis}"]
+        functionals = self._scaled(scale, own.functionals[basis].reshape(-1))
         columns_seen = np.isfinite(own.functionals["raw"][0]).astype(np.float32)
-        sequence = self.scales[f"{name}/sequence/{basis}"](own.sequence[basis])
+        sequence = self._scaled(self.scales[f"{name}/sequence/{basis}"], own.sequence[basis])
         steps_seen = np.isfinite(own.sequence["raw"][:, :d])
         return _Part(
-            np.concatenate([functionals, there(columns_seen)]),
+            np.concatenate([functionals, self._scaled(there, columns_seen)]),
             np.concatenate([sequence, steps_seen.astype(np.float32)], axis=1),
             steps_seen.any(axis=1),
         )
+
+    def _scaled(self, scale: Scale, x: Float32) -> Float32:
+        return scale(x) if self.standard else np.nan_to_num(x, posinf=0.0, neginf=0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -299,12 +242,19 @@ def fit(
     groups: Mapping[str, Sequence[str]],
     steps: int,
     relative: bool,
+    standard: bool = True,
+    training_only: Sequence[str] = (),
 ) -> Features:
     """Return how to make batches, with scales from these (training) clips only.
 
+    `training_only` are streams that predicting does without.
+
     Raises:
-        TextualizeError: a track is in none of the clips, or its columns differ among them.
+        TextualizeError: a track is in none of the clips or never has a value, its columns differ
+            among them, or the groups do not divide the tracks.
     """
+    own_groups = {m: tuple(own) for m, own in groups.items()}
+    _check_groups(method, tracks, own_groups)
     columns: dict[str, tuple[str, ...]] = {}
     scales: dict[str, Scale] = {}
     for name in tracks:
@@ -314,12 +264,32 @@ def fit(
                 f"{method} reads tracks {', '.join(tracks)}; none of {len(clips)} training records "
                 f"has '{name}' (run: textualize extract --sensors mediapipe,prosody)"
             )
+        if not any(each.seen for each in own):
+            raise TextualizeError(
+                f"{method}: track '{name}' has no value in any of {len(own)} training records: "
+                "leave it out of recipe key 'tracks', or extract it anew"
+            )
         columns[name] = own[0].columns
         for each in own:
             check_columns(name, each.columns, columns[name])
         scales |= {f"{name}/{kind}": s for kind, s in _scales(own, len(clips), relative).items()}
-    own_groups = {m: tuple(own) for m, own in groups.items()}
-    return Features(method, columns, own_groups, steps, relative, scales)
+    unread = frozenset(t for m in training_only for t in own_groups.get(m, ()))
+    return Features(
+        method, columns, own_groups, steps, relative, scales, standard, training_only=unread
+    )
+
+
+def _check_groups(method: str, tracks: Sequence[str], groups: Mapping[str, Sequence[str]]) -> None:
+    """Raise TextualizeError unless every track belongs to one stream (without streams: to none)."""
+    for stream, own in groups.items():
+        if not own:
+            raise TextualizeError(f"{method}: recipe key 'groups' gives '{stream}' no track")
+    grouped = [t for own in groups.values() for t in own]
+    if groups and sorted(grouped) != sorted(tracks):
+        raise TextualizeError(
+            f"{method}: recipe key 'tracks' is {', '.join(tracks)} and 'groups' holds "
+            f"{', '.join(grouped)}: every track belongs to one group"
+        )
 
 
 def _scales(own: Sequence[Summary], clips: int, relative: bool) -> dict[str, Scale]:

@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from textualize.baselines.batch import Batch
+from textualize.baselines.network import Network
+from textualize.baselines.task import Task
 
 
-class Concat(nn.Module):
-    """Standardised functionals of every track, concatenated: logits = W x + MLP(x).
+class Concat(Network):
+    """Concatenated features: outputs = W x + MLP(x).
 
-    features: width of the functionals. hidden 0 leaves the MLP out: logistic regression.
+    x are the standardised functionals of every track, or, for a task per step, every stream's
+    features at that step. hidden 0 leaves the MLP out: logistic, or linear, regression.
     """
 
     reads = "functionals"
 
-    def __init__(self, features: int, n_classes: int, *, hidden: int, dropout: float) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        task: Task,
+        *,
+        steps: int = 1,
+        hidden: int = 128,
+        dropout: float = 0.3,
+    ) -> None:
+        """Take the widths of what is concatenated; a step knows of no other, whatever `steps`."""
+        super().__init__(widths, task)
+        features = sum(widths.values())
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(features, n_classes)
+        self.linear = nn.Linear(features, task.outputs)
         self.mlp: nn.Sequential | None = None
         if hidden:
             self.mlp = nn.Sequential(
                 nn.Linear(features, hidden),
                 nn.ReLU(),
                 nn.Dropout(dropout),
-                nn.Linear(hidden, n_classes, bias=False),
+                nn.Linear(hidden, task.outputs, bias=False),
             )
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return logits, (B, C)."""
-        x = self.dropout(batch.functionals)
-        logits: Tensor = self.linear(x)
-        return logits if self.mlp is None else logits + self.mlp(x)
+        """Return (B, outputs), or (B, L, outputs) per step."""
+        x = self.dropout(self._concatenated(batch))
+        out: Tensor = self.linear(x)
+        return out if self.mlp is None else out + self.mlp(x)
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the weighted cross-entropy, a scalar."""
-        each = F.cross_entropy(self(batch), batch.targets, reduction="none")
-        return (each * batch.weights).sum() / batch.weights.sum()
+    def _concatenated(self, batch: Batch) -> Tensor:
+        if not self.task.per_step:
+            return batch.functionals
+        shown = [
+            torch.where(batch.steps[m].unsqueeze(-1), batch.streams[m], 0.0) for m in self.widths
+        ]
+        return torch.cat(shown, dim=-1)

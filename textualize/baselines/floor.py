@@ -1,4 +1,4 @@
-"""What any method has to beat: the most frequent label, and a bag of the prompt's words.
+"""What any method has to beat: one answer for all, and a bag of the prompt's words.
 
 Both run on the light installation: no torch is imported here.
 """
@@ -26,11 +26,11 @@ from textualize.evaluate import metrics
 from textualize.files import read_json, write_bytes_atomic, write_json_atomic
 from textualize.prompt import (
     Template,
-    load_template,
     load_template_from,
     render_with,
     save_template,
 )
+from textualize.text.prompts import PromptReader
 from textualize.types import Prediction, Record
 
 if TYPE_CHECKING:
@@ -45,15 +45,20 @@ MAX_ITERATIONS = 2000
 
 
 class Majority:
-    """The training labels' frequencies, whatever the clip."""
+    """The training labels' frequencies, or the mean of their numbers, whatever the clip."""
 
-    def __init__(self, labels: Sequence[str], frequencies: Sequence[float]) -> None:
-        """Hold one relative frequency per label; they sum to 1."""
+    def __init__(
+        self, labels: Sequence[str], frequencies: Sequence[float], mean: float | None = None
+    ) -> None:
+        """Hold one relative frequency per label, which sum to 1; or no label and the mean."""
         self.labels = tuple(labels)
         self.frequencies = tuple(frequencies)
+        self.mean = mean
 
     def predict(self, records: Sequence[Record]) -> list[Prediction]:
         """Return the most frequent label for every record (ties: the first in label order)."""
+        if self.mean is not None:
+            return [Prediction(r.clip.id, "majority", self.mean) for r in records]
         scores = dict(zip(self.labels, self.frequencies, strict=True))
         label = self.labels[int(np.argmax(self.frequencies))]
         return [Prediction(r.clip.id, "majority", label, scores) for r in records]
@@ -62,7 +67,7 @@ class Majority:
     def load(cls, run: str | Path) -> Majority:
         """Return the method saved in a run folder; raises TextualizeError if it is not there."""
         about = read_json(Path(run) / "model.json", "majority model")
-        return cls(about["labels"], about["frequencies"])
+        return cls(about["labels"], about["frequencies"], about.get("mean"))
 
 
 def train_majority(
@@ -73,17 +78,22 @@ def train_majority(
     if not train:
         raise TextualizeError("majority needs training records; given none")
     labels = run.labels
-    counts = Counter(labels.index(r.clip.label) for r in train)
-    method = Majority(labels.labels, [counts[i] / len(train) for i in range(len(labels))])
-    score = _score(recipe.select, method, validation)
-    write_json_atomic(
-        run.path / "model.json",
-        {"labels": list(method.labels), "frequencies": list(method.frequencies)},
-    )
-    run.write_metrics([{"epoch": 1, f"validation_{recipe.select}": score, "selected": True}])
-    top = method.labels[int(np.argmax(method.frequencies))]
-    run.write_validation(validation, [p.label for p in method.predict(validation)])
-    run.finish({"label": top, f"validation {recipe.select}": score}, [], started)
+    if labels.numeric:
+        method = Majority((), (), float(np.mean([float(r.clip.label or 0.0) for r in train])))
+        select, top = "mae", f"{method.mean:.4g}"
+    else:
+        counts = Counter(labels.index(r.clip.label) for r in train)
+        method = Majority(labels.labels, [counts[i] / len(train) for i in range(len(labels))])
+        select, top = recipe.select, method.labels[int(np.argmax(method.frequencies))]
+    answers = [p.label for p in method.predict(validation)]
+    score = _mae(answers, validation) if labels.numeric else _score(select, method, validation)
+    about = {"labels": list(method.labels), "frequencies": list(method.frequencies)}
+    write_json_atomic(run.path / "model.json", about | {"mean": method.mean})
+    run.write_metrics([{"epoch": 1, f"validation_{select}": score, "selected": True}])
+    if not labels.numeric:  # of numbers the card tells what a network says, not their mean
+        run.write_validation(validation, answers)
+    run.write_fitted({"class shares": (train, ("train",))})
+    run.finish({"label": top, f"validation {select}": score}, [], started)
     return method
 
 
@@ -181,9 +191,8 @@ def train_bag_of_words(
     labels = run.labels
     _check(recipe, train, validation)
     y, held_y = ([labels.index(r.clip.label) for r in own] for own in (train, validation))
-    template = load_template(
-        recipe.template, recipe.modalities, turns=recipe.turns, register=recipe.wording
-    )
+    reader = PromptReader.of(recipe)
+    template = reader.template
     texts, held = ([render_with(template, r).text for r in own] for own in (train, validation))
     vectorizer = _vectorizer(recipe.ngrams, None)
     x = _vectors(vectorizer, texts)
@@ -195,6 +204,7 @@ def train_bag_of_words(
     lines: list[dict[str, Any]] = []
     tried: list[BagOfWords] = []
     notes = _notes(set(y), labels.labels, vectorizer, held)
+    notes += [*reader.around(train, "train"), *reader.around(validation, "validation")]
     for strength in sorted(recipe.strengths):
         arrays = _fit(x, y, len(labels), strength, recipe.class_balanced, notes)
         arrays["idf"] = vectorizer.idf_.astype(np.float64)
@@ -207,6 +217,7 @@ def train_bag_of_words(
     method = tried[chosen]
     method.save(run.path)
     run.write_metrics([{**line, "selected": i == chosen} for i, line in enumerate(lines)])
+    run.write_fitted({"vocabulary, word weights and regression": (train, ("train",))})
     summary = {
         "n-grams": len(about["vocabulary"]),
         "strength C": lines[chosen]["strength"],
@@ -294,6 +305,12 @@ def _vectorizer(ngrams: int, vocabulary: Sequence[str] | None) -> TfidfVectorize
         token_pattern=TOKEN,
         vocabulary=vocabulary,
     )
+
+
+def _mae(answers: Sequence[Any], records: Sequence[Record]) -> float:
+    """Return the mean absolute error on the records, rounded to 4 places; 0 without records."""
+    true = [float(r.clip.label or 0.0) for r in records]
+    return round(metrics.mae(answers, true), 4) if records else 0.0
 
 
 def _score(select: str, method: Majority, records: Sequence[Record]) -> float:

@@ -2,81 +2,80 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from torch import Tensor
 
-from textualize.baselines.batch import Features, Scale, summarise
-from textualize.baselines.concat import Concat
-from textualize.baselines.jca import JCA, STREAMS
+from textualize.baselines.batch import Batch, Features, Scale
+from textualize.baselines.network import Network
+from textualize.baselines.pooling import extent, summarise
+from textualize.baselines.task import Task, softmax, vote
 from textualize.errors import TextualizeError, unknown
 from textualize.files import read_json, write_bytes_atomic, write_json_atomic
-from textualize.types import Prediction, Record
+from textualize.types import Prediction, Record, Track
 
 log = logging.getLogger(__name__)
-SCHEMA = 1
+SCHEMA = 2
+
+NETWORKS: Mapping[str, str] = {
+    "concat": "textualize.baselines.concat:Concat",
+    "linear": "textualize.baselines.concat:Concat",  # without its hidden layer
+    "jca": "textualize.baselines.jca:JCA",
+    "jmt": "textualize.baselines.jmt:JMT",
+    "lfan": "textualize.baselines.lfan:LFAN",
+    "can": "textualize.baselines.can:CAN",
+    "pkdot": "textualize.baselines.pkdot:PKDOT",
+}
 
 
-def build(features: Features, n_classes: int, settings: Mapping[str, Any]) -> nn.Module:
-    """Return the untrained network of `features.method`.
+def network_class(method: str) -> type[Network]:
+    """Return the class of a feature method; raises TextualizeError for another method."""
+    if method not in NETWORKS:
+        raise unknown("feature method", method, NETWORKS)
+    module, _, name = NETWORKS[method].partition(":")
+    return cast(type[Network], getattr(importlib.import_module(module), name))
 
-    settings: "hidden", "attention" and "dropout" as in the recipe.
+
+def settings_of(method: str, recipe: object) -> dict[str, Any]:
+    """Return the options a method's network takes, from the recipe keys of their names."""
+    parameters = inspect.signature(network_class(method).__init__).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "steps"]
+    return {name: getattr(recipe, name) for name in names}
+
+
+def build(features: Features, task: Task, settings: Mapping[str, Any]) -> Network:
+    """Return the untrained network of `features.method`; `settings` see `settings_of`.
 
     Raises:
-        TextualizeError: the method is unknown, or jca's groups do not fit its two streams.
+        TextualizeError: the method is unknown, or its streams do not fit it.
     """
-    hidden, dropout = int(settings["hidden"]), float(settings["dropout"])
-    if features.method == "concat":
-        return Concat(features.width, n_classes, hidden=hidden, dropout=dropout)
-    if features.method == "jca":
-        check_groups(features)
-        return JCA(
-            features.widths,
-            n_classes,
-            steps=features.steps,
-            hidden=hidden,
-            attention=int(settings["attention"]),
-            dropout=dropout,
-        )
-    raise unknown("feature method", features.method, ("concat", "jca"))
-
-
-def check_groups(features: Features) -> None:
-    """Raise TextualizeError unless the groups split the tracks into the two streams."""
-    if set(features.groups) != set(STREAMS) or not all(features.groups.values()):
-        raise TextualizeError(
-            f"jca has two streams, 'visual' and 'audio'; recipe key 'groups' gives "
-            f"{ {m: list(t) for m, t in features.groups.items()} }: give each at least one track"
-        )
-    grouped = [t for own in features.groups.values() for t in own]
-    if sorted(grouped) != sorted(features.columns):
-        raise TextualizeError(
-            f"jca: recipe key 'tracks' is {', '.join(features.columns)} and 'groups' holds "
-            f"{', '.join(grouped)}: every track belongs to one group"
-        )
+    made = network_class(features.method)
+    flat = made.reads == "functionals" and not task.per_step
+    widths = {"functionals": features.width} if flat else features.widths
+    network: Network = cast(Any, made)(widths, task, steps=features.steps, **settings)
+    return network
 
 
 class FeatureMethod:
     """A trained feature network: records in, predictions out."""
 
     def __init__(
-        self,
-        labels: Sequence[str],
-        features: Features,
-        network: nn.Module,
-        settings: Mapping[str, Any],
+        self, task: Task, features: Features, network: Network, settings: Mapping[str, Any]
     ) -> None:
         """Hold the parts; `settings` are those `build` made the network from."""
-        self.labels = tuple(labels)
+        self.task = task
+        self.labels = task.names if task.kind == "classes" else ()
         self.features = features
         self.network = network
         self.settings = dict(settings)
@@ -90,8 +89,8 @@ class FeatureMethod:
         if not records:
             return []
         f = self.features
-        clips = [summarise(r, list(f.columns), f.steps) for r in records]
-        batch, notes = f.batch(clips)
+        clips = [summarise(r, f.needed, f.steps) for r in records]
+        batch, notes = f.batch(clips, predicting=True)
         for note in notes:
             log.warning(note)
         self.network.eval()
@@ -99,12 +98,42 @@ class FeatureMethod:
         found = []
         with torch.inference_mode():
             for i, record in enumerate(records):
-                logits = self.network(batch.take(torch.tensor([i])).to(device))[0].double()
-                scores = torch.softmax(logits, -1).tolist()
-                label = self.labels[int(np.argmax(scores))]
-                named = dict(zip(self.labels, scores, strict=True))
-                found.append(Prediction(record.clip.id, self.features.method, label, named))
+                one = batch.take(torch.tensor([i]))
+                found.append(self._answer(record, self.network(one.to(device))[0], one))
         return found
+
+    def _answer(self, record: Record, out: Tensor, one: Batch) -> Prediction:
+        """Return the prediction of a clip from the network's output for it."""
+        method = self.features.method
+        if self.task.kind == "values" and not self.task.per_step:
+            return Prediction(record.clip.id, method, float(self.task.numbers(out)[0]))
+        if self.task.kind == "values":
+            return Prediction(record.clip.id, method, None, series=self._series(record, out))
+        logits = out.double().cpu().numpy()
+        if self.task.per_step:
+            seen = torch.stack(list(one.steps.values())).any(0)[0].cpu().numpy()
+            scores = vote(logits[seen] if seen.any() else logits, self.task.votes)
+        else:
+            scores = softmax(logits)
+        return Prediction(
+            record.clip.id,
+            method,
+            self.labels[int(np.argmax(scores))],
+            dict(zip(self.labels, scores.tolist(), strict=True)),
+            series=self._series(record, out) if self.task.per_step else None,
+        )
+
+    def _series(self, record: Record, out: Tensor) -> Track:
+        """Return the answer of every step on the clip's time: values, or class probabilities."""
+        start, end = extent(record, self.features.needed)
+        rate = self.features.steps / (end - start) if end > start else 1.0
+        if self.task.kind == "values":
+            rows = self.task.smoothed(self.task.numbers(out), rate)
+        else:
+            rows = softmax(out.double().cpu().numpy())
+        unit = self.task.unit if self.task.kind == "values" else "probability"
+        names = self.task.names
+        return Track(rows.astype(np.float32), rate, start, names, unit, self.features.method)
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors (weights, statistics), then model.json (what they mean)."""
@@ -119,12 +148,14 @@ class FeatureMethod:
         about = {
             "schema": SCHEMA,
             "method": f.method,
-            "labels": list(self.labels),
+            "task": self.task.to_json(),
             "settings": self.settings,
             "columns": {t: list(c) for t, c in f.columns.items()},
             "groups": {m: list(t) for m, t in f.groups.items()},
             "steps": f.steps,
             "speaker_relative": f.relative,
+            "standardised": f.standard,
+            "training_only": sorted(f.training_only),
             "statistics": sorted(f.scales),
             "shapes": {k: list(v.shape) for k, v in sorted(tensors.items())},
         }
@@ -152,9 +183,11 @@ class FeatureMethod:
                 f"{folder}: model.safetensors does not belong to model.json: train again"
             )
         features = _features(about, tensors)
-        network = build(features, len(about["labels"]), about["settings"])
+        task = Task.from_json(about["task"])
+        network = build(features, task, about["settings"])
+        network.begin(network.stages[-1])
         network.load_state_dict(part(tensors, "network."))
-        return cls(about["labels"], features, network, about["settings"])
+        return cls(task, features, network, about["settings"])
 
 
 def _features(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Features:
@@ -168,6 +201,8 @@ def _features(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Featur
             name: Scale(tensors[f"mean.{name}"].numpy(), tensors[f"std.{name}"].numpy())
             for name in about["statistics"]
         },
+        standard=bool(about["standardised"]),
+        training_only=frozenset(about["training_only"]),
     )
 
 

@@ -1,58 +1,62 @@
 """The one training loop of the feature methods.
 
-What differs between methods is in their modules (`forward`, `loss`); this file reads downward:
-records to tensors, epochs with a checkpoint each, the best epoch restored, the run finished.
-A killed run continues from its last whole epoch, to the last bit of an unbroken one on a CPU.
+What differs between methods is in their modules (`stages`, `forward`, `loss`); this file reads
+downward: records to tensors, stage by stage epochs with a checkpoint each, the best epoch restored,
+the run finished. A killed run continues from its last whole epoch, to the last bit of an unbroken
+one on a CPU.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from rich.console import Console
+from rich.markup import escape
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-from textualize.baselines.batch import Batch, Features, Summaries, fit, summarise
-from textualize.baselines.fusion import FeatureMethod, build, part, read_tensors
+from textualize.baselines.batch import Batch
+from textualize.baselines.fusion import FeatureMethod, build, settings_of
+from textualize.baselines.network import Network
 from textualize.errors import TextualizeError
-from textualize.evaluate import metrics
-from textualize.files import write_bytes_atomic
-from textualize.finetune.recipe import FeatureRecipe
+from textualize.finetune.feature_data import Data, prepare
+from textualize.finetune.feature_progress import (
+    CHECKPOINT,
+    Progress,
+    read_progress,
+    restore,
+    save_checkpoint,
+    weights,
+)
+from textualize.finetune.feature_recipes import FeatureRecipe
 from textualize.finetune.run_folder import RunFolder
-from textualize.labels import LabelSet
 from textualize.types import Record
 
-CHECKPOINT = "checkpoints/last.safetensors"
+ROWS = 256  # clips a validation pass reads at once
+LOG_EVERY_S = 60.0
 
 
-@dataclass(slots=True)
-class Progress:
-    """Where training stands: epochs done, their metrics, and which is best so far."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Training:
+    """What the epochs share."""
 
-    epoch: int = 0
-    best_epoch: int = 0
-    best_score: float = -1.0
-    best_loss: float = math.inf
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    recipe: FeatureRecipe
+    network: Network
+    data: Data
+    device: torch.device
+    run: RunFolder
 
-    def add(self, line: dict[str, Any], score: float, loss: float) -> bool:
-        """Count one epoch; True when it is the best so far (ties: the lower loss)."""
-        self.epoch += 1
-        self.lines.append({"epoch": self.epoch, **line})
-        better = (score, -loss) > (self.best_score, -self.best_loss)
-        if better:
-            self.best_epoch, self.best_score, self.best_loss = self.epoch, score, loss
-        return better
+    def autocast(self) -> torch.autocast:
+        """Return the precision the network computes in."""
+        mixed = self.recipe.dtype == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
 
 
 def train_features(
@@ -60,11 +64,12 @@ def train_features(
 ) -> FeatureMethod:
     """Return the trained method after filling a begun run folder.
 
-    The epoch is the one with the best validation score `recipe.select`.
+    A stage's epoch is the one with the best validation score `recipe.select`, or the lowest loss
+    where the network says that the stage has no score.
 
     Raises:
-        TextualizeError: a track is nowhere, a label is unknown, or there is nothing to train or
-            validate on.
+        TextualizeError: a track is nowhere, a label is unknown, there is nothing to train or
+            validate on, or the loss is not finite.
     """
     started = time.time()
     if not train or not validation:
@@ -72,117 +77,127 @@ def train_features(
             f"{recipe.method} needs training and validation records; given {len(train)} and "
             f"{len(validation)}"
         )
-    with deterministic(recipe.seed):
-        method, progress, notes = _fit(recipe, train, validation, run)
-    method.save(run.path)
-    run.write_metrics(
-        [{**x, "selected": x["epoch"] == progress.best_epoch} for x in progress.lines]
-    )
-    summary = {
-        "parameters": sum(p.numel() for p in method.network.parameters()),
-        "selected epoch": progress.best_epoch,
-        "epochs": progress.epoch,
-        f"validation {recipe.select}": round(progress.best_score, 4),
-        "seconds": round(time.time() - started, 1),
-    }
-    run.write_validation(validation, [p.label for p in method.predict(validation)])
-    run.finish(summary, notes, started)
-    return method
-
-
-def _fit(
-    recipe: FeatureRecipe, train: Sequence[Record], validation: Sequence[Record], run: RunFolder
-) -> tuple[FeatureMethod, Progress, list[str]]:
-    labels = run.labels
-    groups = recipe.groups if recipe.method == "jca" else {}
-    clips = [summarise(r, recipe.tracks, recipe.steps) for r in train]
-    relative = recipe.speaker_relative
-    features = fit(clips, recipe.method, recipe.tracks, groups, recipe.steps, relative)
-    settings = {k: getattr(recipe, k) for k in ("hidden", "attention", "dropout")}
-    network = build(features, len(labels), settings)
     accelerator = Accelerator()
     if accelerator.num_processes > 1:
         raise TextualizeError(
             f"{recipe.method} trains in one process; given {accelerator.num_processes}: "
             "start it without a launcher"
         )
-    data, data_notes = _batch(features, clips, train, labels, recipe.class_balanced)
-    held_clips = [summarise(r, recipe.tracks, recipe.steps) for r in validation]
-    held, held_notes = _batch(features, held_clips, validation, labels, False)
-    progress, best = _epochs(
-        recipe, network, data.to(accelerator.device), held.to(accelerator.device), accelerator, run
+    recipe = recipe.resolved(run.labels)
+    data = prepare(recipe, run.labels, train, validation)
+    with deterministic(recipe.seed):
+        settings = settings_of(recipe.method, recipe)
+        network = build(data.features, data.task, settings)
+        training = Training(recipe, network.to(accelerator.device), data, accelerator.device, run)
+        progress = _stages(training, accelerator)
+    method = FeatureMethod(data.task, data.features, network.cpu(), settings)
+    method.save(run.path)
+    run.write_metrics([{**x, "selected": x["epoch"] in progress.selected} for x in progress.lines])
+    answers = method.predict(validation)
+    if data.task.kind == "classes" or not data.task.per_step:
+        run.write_validation(validation, [p.label for p in answers])
+    run.write_fitted({"scales and weights": (train, ("train",))})
+    summary = _summary(training, progress) | {"seconds": round(time.time() - started, 1)}
+    run.finish(summary, data.notes, started, effective=_effective(training))
+    return method
+
+
+def _stages(training: Training, accelerator: Accelerator) -> Progress:
+    """Return the progress; the network is left with the weights of the last stage's best epoch."""
+    network, recipe = training.network, training.recipe
+    held = training.data.validation.to(training.device)
+    train = training.data.train.to(training.device)
+    checkpoint = training.run.path / CHECKPOINT
+    progress, resumed = Progress(), checkpoint.is_file()
+    if resumed:
+        progress = read_progress(checkpoint)
+    with _telling() as tell:
+        while progress.stage < len(network.stages):
+            network.begin(network.stages[progress.stage])
+            optimizer = accelerator.prepare(_optimizer(recipe, network))
+            best = weights(network)
+            if resumed:
+                best, resumed = restore(checkpoint, network, optimizer), False
+            while not progress.finished(recipe):
+                loss = _one_epoch(training, progress, optimizer, train, accelerator)
+                if _validated(training, progress, held, loss):
+                    best = weights(network)
+                save_checkpoint(checkpoint, progress, network, optimizer, best)
+                training.run.write_metrics(progress.lines)
+                tell(_line(training, progress))
+            network.load_state_dict(best)
+            progress.next_stage()
+    return progress
+
+
+@contextmanager
+def _telling() -> Iterator[Callable[[str], None]]:
+    """Yield what shows a line on standard error: on a terminal the last, in a log one a minute."""
+    console = Console(stderr=True)
+    told = time.monotonic()
+
+    def tell(line: str) -> None:
+        nonlocal told
+        status.update(escape(line))
+        if not console.is_terminal and time.monotonic() - told > LOG_EVERY_S:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            told = time.monotonic()
+
+    with console.status("") as status:
+        yield tell
+
+
+def _line(training: Training, progress: Progress) -> str:
+    """Return the last epoch as text."""
+    recipe, line = training.recipe, progress.lines[-1]
+    stage = f" {line['stage']}" if "stage" in line else ""
+    key = f"validation_{recipe.select}"
+    key = key if key in line else "validation_loss"
+    best = progress.lines[progress.best_epoch - 1][key]
+    return (
+        f"{recipe.method}{stage}: epoch {progress.epoch}/{recipe.epochs}  loss {line['loss']:.3f}  "
+        f"{key.replace('_', ' ', 1)} {line[key]:.3f}  "
+        f"(best {best:.3f} at {progress.best_epoch - progress.begun})"
     )
-    network.cpu().load_state_dict(best)
-    notes = [f"{n} (training)" for n in data_notes] + [f"{n} (validation)" for n in held_notes]
-    return FeatureMethod(labels.labels, features, network, settings), progress, notes
 
 
-def _batch(
-    features: Features,
-    clips: Sequence[Summaries],
-    records: Sequence[Record],
-    labels: LabelSet,
-    balanced: float,
-) -> tuple[Batch, list[str]]:
-    targets = [labels.index(r.clip.label) for r in records]
-    count = Counter(targets)
-    share = [(len(targets) / (len(count) * count[t])) ** balanced for t in targets]
-    return features.batch(clips, targets, share)
-
-
-def _epochs(
-    recipe: FeatureRecipe,
-    network: nn.Module,
-    data: Batch,
-    held: Batch,
-    accelerator: Accelerator,
-    run: RunFolder,
-) -> tuple[Progress, dict[str, Tensor]]:
-    """Return the progress and the weights of the best epoch."""
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
-    )
-    network, optimizer = accelerator.prepare(network, optimizer)
-    checkpoint = run.path / CHECKPOINT
-    progress, best = Progress(), _copy(network)
-    if checkpoint.is_file():
-        progress, best = restore(checkpoint, network, optimizer)
-    while progress.epoch < recipe.epochs:
-        if progress.epoch - progress.best_epoch >= recipe.patience:
-            break
-        loss = _one_epoch(recipe, progress.epoch, network, optimizer, data, accelerator)
-        score, held_loss = _validate(network, held, recipe.select)
-        line = {
-            "loss": loss,
-            "validation_loss": held_loss,
-            f"validation_{recipe.select}": score,
-        }
-        if progress.add(line, score, held_loss):
-            best = _copy(network)
-        save_checkpoint(checkpoint, progress, network, optimizer, best)
-        run.write_metrics(progress.lines)
-    return progress, best
+def _optimizer(recipe: FeatureRecipe, network: Network) -> torch.optim.Optimizer:
+    trained = [p for p in network.parameters() if p.requires_grad]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            trained, recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+        )
+    return torch.optim.AdamW(trained, recipe.lr, weight_decay=recipe.weight_decay)
 
 
 def _one_epoch(
-    recipe: FeatureRecipe,
-    epoch: int,
-    network: nn.Module,
+    training: Training,
+    progress: Progress,
     optimizer: torch.optim.Optimizer,
     data: Batch,
     accelerator: Accelerator,
 ) -> float:
     """Return the mean training loss; order and dropout follow from seed and epoch alone."""
-    torch.manual_seed(recipe.seed * 100_003 + epoch)
+    recipe, network = training.recipe, training.network
+    torch.manual_seed(recipe.seed * 100_003 + len(progress.lines))
     network.train()
     total, size = 0.0, recipe.batch_size
-    order = torch.randperm(len(data)).to(accelerator.device)
+    order = torch.randperm(len(data)).to(training.device)
     for start in range(0, len(data), size):
-        done = (epoch + start / len(data)) / recipe.epochs
+        done = (progress.epoch + start / len(data)) / recipe.epochs
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
         rows = order[start : start + size]
-        loss = cast(Tensor, cast(Any, network).loss(data.take(rows)))
+        batch = data.take(rows)
+        if recipe.drop_stream:
+            batch = batch.without_streams(recipe.drop_stream)
+        with training.autocast():
+            loss = network.loss(batch)
+        if not torch.isfinite(loss):
+            raise TextualizeError(
+                f"{recipe.method}: the training loss is {float(loss.detach())} in epoch "
+                f"{len(progress.lines) + 1}: give a lower lr (now {recipe.lr:g})"
+            )
         optimizer.zero_grad()
         accelerator.backward(loss)
         optimizer.step()
@@ -190,51 +205,74 @@ def _one_epoch(
     return total / len(data)
 
 
-def _validate(network: nn.Module, held: Batch, select: str) -> tuple[float, float]:
+def _validated(training: Training, progress: Progress, held: Batch, loss: float) -> bool:
+    """Add an epoch's line to the progress; True when it is the stage's best so far."""
+    network, select, task = training.network, training.recipe.select, training.data.task
+    stage = network.stages[progress.stage]
     network.eval()
-    with torch.no_grad():
-        logits = network(held)
-        loss = float(nn.functional.cross_entropy(logits, held.targets))
-    predicted = logits.argmax(-1).tolist()
-    score = metrics.score(select, held.targets.tolist(), predicted, logits.shape[-1])
-    return float(score), loss
+    line: dict[str, Any] = {"stage": stage} if len(network.stages) > 1 else {}
+    score = None
+    every = torch.arange(len(held), device=training.device)
+    pieces = [held.take(every[i : i + ROWS]) for i in range(0, len(held), ROWS)]
+    with torch.no_grad(), training.autocast():
+        if network.scored(stage):
+            out = torch.cat([network(piece) for piece in pieces]).float()
+            held_loss = float(task.loss(out, held))
+            score = task.score(select, out, held.targets)
+        else:
+            parts = [float(network.loss(piece)) * len(piece) for piece in pieces]
+            held_loss = sum(parts) / len(held)
+    line |= {"loss": loss, "validation_loss": held_loss}
+    if score is not None:
+        line[f"validation_{select}"] = score
+    return progress.add(line, select, score, held_loss)
 
 
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+# --- what a run tells ---------------------------------------------------------------------------
 
 
-def save_checkpoint(
-    path: Path,
-    progress: Progress,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    best: dict[str, Tensor],
-) -> None:
-    """Write weights, best weights, optimizer state and progress as one file, atomically."""
-    tensors = {f"network.{k}": v for k, v in _copy(network).items()}
-    tensors |= {f"best.{k}": v for k, v in best.items()}
-    for i, state in optimizer.state_dict()["state"].items():
-        for k, v in state.items():
-            tensors[f"optimizer.{i}.{k}"] = torch.as_tensor(v).detach().cpu().clone()
-    header = json.dumps(asdict(progress))
-    write_bytes_atomic(path, save_tensors(tensors, {"textualize": header}))
+def _summary(training: Training, progress: Progress) -> dict[str, Any]:
+    network, select = training.network, training.recipe.select
+    score = progress.lines[progress.selected[-1] - 1][f"validation_{select}"]
+    return {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "MACs per clip": macs(network, training.data.validation),
+        "selected epoch": progress.selected[-1],
+        "epochs": len(progress.lines),
+        f"validation {select}": round(score, 4),
+    }
 
 
-def restore(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, Tensor]]:
-    """Put a checkpoint back into network and optimizer; return its progress and best weights."""
-    tensors = read_tensors(path)
-    network.load_state_dict(part(tensors, "network."))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in part(tensors, "optimizer.").items():
-        i, _, key = name.partition(".")
-        state.setdefault(int(i), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    size = int.from_bytes(path.read_bytes()[:8], "little")
-    header = json.loads(path.read_bytes()[8 : 8 + size])
-    return Progress(**json.loads(header["__metadata__"]["textualize"])), part(tensors, "best.")
+def macs(network: Network, batch: Batch) -> int:
+    """Return the multiply-accumulates of one clip's answer: matrix products and convolutions."""
+    network.eval()
+    counter = FlopCounterMode(display=False)
+    # the fused attention kernels of a CPU are not counted
+    with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        network(batch.take(torch.tensor([0])))
+    return counter.get_total_flops() // 2
+
+
+def _effective(training: Training) -> dict[str, Any]:
+    """Return the settings that were in force, as they came out of recipe, labels and records."""
+    recipe, data = training.recipe, training.data
+    optimizer = _optimizer(recipe, training.network)
+    return {
+        "task": data.task.to_json(),
+        "select": recipe.select,
+        "optimizer": type(optimizer).__name__,
+        "lr": optimizer.param_groups[0]["lr"],
+        "weight_decay": optimizer.param_groups[0]["weight_decay"],
+        "batch_size": min(recipe.batch_size, len(data.train)),
+        "updates_per_epoch": math.ceil(len(data.train) / recipe.batch_size),
+        "training_clips": len(data.train),
+        "validation_clips": len(data.validation),
+        "device": training.device.type,
+        "dtype": recipe.dtype,
+        "streams": data.features.widths or {"functionals": data.features.width},
+        "steps": data.features.steps,
+        "network": settings_of(recipe.method, recipe),
+    }
 
 
 @contextmanager

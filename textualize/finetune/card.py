@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import yaml
 
 from textualize.datasets.meld import KNOWN_BAD, SPLITS
 from textualize.evaluate.compare import cluster_bootstrap
-from textualize.evaluate.metrics import UNPARSED, per_class
+from textualize.evaluate.metrics import UNPARSED, ccc, mae, pcc, per_class, rmse
 from textualize.files import read_json
 from textualize.methods import METHODS
 from textualize.weights.table import WEIGHTS, Weights
@@ -40,6 +41,10 @@ finding where words and features differ.
 - Classes, language, culture and recording of {corpus} limit where the score holds; score every
   group of people apart before believing it elsewhere.
 """
+_FUTURE = """\
+- It reads what is said *after* a clip, so it cannot answer while a dialogue goes on, and its score
+  does not compare with one of a model that reads the past alone.
+"""
 
 
 def model_card(run: RunFolder, environment: Mapping[str, Any]) -> str:
@@ -56,11 +61,13 @@ def model_card(run: RunFolder, environment: Mapping[str, Any]) -> str:
         f"# {recipe['method']}\n",
         "\n".join(_facts(run, recipe, splits, summary, environment["minutes"])),
         "\n## On the validation part\n",
-        _validation(run, str(recipe["select"])),
+        _numbers(run, str(recipe["select"]), summary)
+        if f"validation {recipe['select']}" in summary and recipe.get("task") == "values"
+        else _validation(run, str(recipe["select"])),
         "\n## Leaks, substitutions, truncations\n",
         "\n".join(f"- {n}" for n in notes) or "- none",
         "\n## Intended use and limits\n",
-        _LIMITS.format(corpus=corpus),
+        _LIMITS.format(corpus=corpus) + (_FUTURE if recipe.get("future_turns") else ""),
         "## Loading\n",
         f"```python\n{loading(run.path, recipe, summary.get('revision'))}```\n",
         "## Recipe\n",
@@ -79,7 +86,9 @@ def _facts(
     facts: dict[str, Any] = {
         "method": METHODS[str(recipe["method"])].about,
         "corpus": splits.get("corpus") or "not named",
-        "labels": f"{', '.join(run.labels.labels)} (label set {run.labels.name})",
+        "labels": "numbers"
+        if run.labels.numeric
+        else f"{', '.join(run.labels.labels)} (label set {run.labels.name})",
     }
     if "model" in recipe:
         facts |= _base(recipe, summary)
@@ -89,6 +98,8 @@ def _facts(
         prompt = read_json(stored, "prompt of the run")
         facts["prompt template"] = f"{prompt['name']}, modalities {prompt['modalities']}"
         facts["template digest"] = prompt["digest"][:16]
+        if prompt.get("reads beyond the clip"):  # not kept by runs from before it
+            facts["reads beyond the clip"] = prompt["reads beyond the clip"]
     read = "they leak, see below" if splits.get("leaks") else "not read"
     facts |= {
         "train clips": len(splits["train"]),
@@ -114,6 +125,7 @@ def _base(recipe: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, An
         "base model": name if row is None or row.source == name else f"{name} ({row.source})",
         "revision": revision or ("in an ordinary package" if name == "minilm" else said),
         "licence of the base": row.licence if row else known,
+        **({"notice of the base": row.notice} if row and row.notice else {}),
     }
 
 
@@ -126,16 +138,12 @@ def _row_of(model: str) -> Weights | None:
 
 def _validation(run: RunFolder, select: str) -> str:
     """Return the selected score with its interval over groups, and the scores of every class."""
-    path = run.path / "validation.jsonl"
-    if not path.is_file():
+    if not (run.path / "validation.jsonl").is_file():
         return "The answers on the validation part were not kept.\n"
     labels = run.labels
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    if not lines:
+    true, said, groups = _answers(run)
+    if not true:
         return "There was no validation part.\n"
-    true = [labels.index(x["true"]) for x in lines]
-    said = [UNPARSED if x["label"] is None else labels.index(x["label"]) for x in lines]
-    groups = [x["group"] for x in lines]
     found = cluster_bootstrap(true, said, groups, select, n_classes=len(labels))
     interval = (
         f" [{found.low:.3f}, {found.high:.3f}], 95 % interval over {found.groups} groups"
@@ -150,7 +158,7 @@ def _validation(run: RunFolder, select: str) -> str:
     head = ["| class | precision | recall | F1 | examples |", "|---|---|---|---|---|"]
     return "\n".join(
         [
-            f"{select} {found.value:.3f}{interval}. Choices were made on these {len(lines)} "
+            f"{select} {found.value:.3f}{interval}. Choices were made on these {len(true)} "
             "examples, so the score is optimistic; an honest one is that of the test part "
             "(`textualize evaluate`).",
             "",
@@ -159,6 +167,85 @@ def _validation(run: RunFolder, select: str) -> str:
             "",
         ]
     )
+
+
+def _numbers(run: RunFolder, select: str, summary: Mapping[str, Any]) -> str:
+    """Return the scores of a run that predicts values: of the clips, or of all annotated steps."""
+    path = run.path / "validation.jsonl"
+    if not path.is_file():
+        return (
+            f"{select} {summary[f'validation {select}']:.3f} over all annotated steps of the "
+            "validation clips, before any smoothing. Choices were made on these, so the score is "
+            "optimistic.\n"
+        )
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    said, true = ([float(x[key]) for x in lines] for key in ("label", "true"))
+    groups = [x["group"] for x in lines]
+    found = cluster_bootstrap(true, said, groups, "mae", n_classes=0)
+    few = " (few, so it is too narrow)" if found.few_groups else ""
+    middle = sum(true) / len(true)
+    agreement = ", ".join(f"{m.__name__.upper()} {m(said, true):.3f}" for m in (ccc, pcc, rmse))
+    return (
+        f"MAE {found.value:.3f} [{found.low:.3f}, {found.high:.3f}], 95 % interval over "
+        f"{found.groups} groups{few}; {agreement}, on {len(lines)} clips. Always saying their mean "
+        f"has MAE {mae([middle] * len(true), true):.3f}. Choices were made on these clips, so the "
+        "scores are optimistic; honest ones are those of the test part (`textualize evaluate`).\n"
+    )
+
+
+def _answers(run: RunFolder) -> tuple[list[int], list[int], list[str]]:
+    """Return (true class, answered class, group) of every kept validation answer."""
+    path = run.path / "validation.jsonl"
+    lines = map(json.loads, path.read_text("utf-8").splitlines() if path.is_file() else ())
+    index = run.labels.index
+    kept = [
+        (index(x["true"]), UNPARSED if x["label"] is None else index(x["label"]), x["group"])
+        for x in lines
+    ]
+    return [k[0] for k in kept], [k[1] for k in kept], [k[2] for k in kept]
+
+
+# --- several seeds ------------------------------------------------------------------------------
+
+
+def seeds_card(runs: Sequence[RunFolder], select: str) -> str:
+    """Return the card of one training by several seeds: their scores, and how far they differ.
+
+    Raises:
+        TextualizeError: a run is unfinished or a file of it is damaged.
+    """
+    key = f"validation {select}"
+    scores = [float(run.environment["summary"][key]) for run in runs]
+    first = runs[0]
+    splits = read_json(first.path / "splits.json", "splits")
+    mean = statistics.fmean(scores)
+    spread = f" ± {statistics.stdev(scores):.3f} (standard deviation)" if len(runs) > 1 else ""
+    lines = [
+        f"# {first.recipe_values['method']}, {len(runs)} seeds",
+        "",
+        f"{key}: {mean:.3f}{spread}. Seeds differ in what they draw at random, on the same clips; "
+        "what other clips would change is in the intervals of each run's own card. Every run was "
+        f"selected by its best {key}, so all scores are optimistic.",
+        "",
+        f"| run | {key} |",
+        "|---|---|",
+        *(
+            f"| [{run.path.name}]({run.path.name}/README.md) | {score:.3f} |"
+            for run, score in zip(runs, scores, strict=True)
+        ),
+        "",
+        f"Corpus: {splits.get('corpus') or 'not named'}; split digest {splits['digest'][:16]}.",
+    ]
+    names = first.labels.labels
+    answered = [] if first.labels.numeric else [_answers(run) for run in runs]
+    if answered and all(true for true, _, _ in answered):
+        each = [[c.f1 for c in per_class(true, said, len(names))] for true, said, _ in answered]
+        lines += ["", "| class | mean F1 | lowest | highest |", "|---|---|---|---|"]
+        lines += [
+            f"| {name} | {statistics.fmean(f1):.3f} | {min(f1):.3f} | {max(f1):.3f} |"
+            for name, f1 in zip(names, zip(*each, strict=True), strict=True)
+        ]
+    return "\n".join([*lines, ""])
 
 
 # --- what it learned from -----------------------------------------------------------------------
@@ -247,7 +334,12 @@ _QUANTISED = {
         "quantised = BitsAndBytesConfig(load_in_8bit=True)",
     ],
 }
-_POOLED = {"mean": "hidden.mean(0)", "cls": "hidden[0]", "last": "hidden[-1]"}
+_POOLED = {
+    "mean": "hidden.mean(0)",
+    "cls": "hidden[0]",
+    "last": "hidden[-1]",
+    "last_line": 'hidden[read.char_to_token(text.rfind("\\n") + 1) :].mean(0)',
+}
 _HEAD = (
     "",
     "# the head stands beside it: pooled hidden states, brought to unit variance, to logits",

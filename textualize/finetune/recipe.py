@@ -9,24 +9,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from textualize import assets
 from textualize.errors import TextualizeError, unknown
-from textualize.files import digest_of
+from textualize.finetune.feature_recipes import FeatureRecipe, TrackRecipe
+from textualize.finetune.options import ClassSelection, Options, Recipe, WindowOptions
 from textualize.methods import METHODS
-from textualize.windows import PUBLISHED, RowWindows, Window
-
-Selection = Literal["macro_f1", "weighted_f1", "accuracy"]
-
-
-class Options(BaseModel):
-    """A frozen group of settings that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Lora(Options):
@@ -59,63 +51,6 @@ class Shots(Options):
     """those whose prompts are most alike (TF-IDF), or as many of each class, drawn by the seed"""
 
 
-class WindowOptions(Options):
-    """Cut long clips, alike in training and prediction: seconds, and seconds to the next one."""
-
-    length_s: float = Field(gt=0)
-    hop_s: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _without_gaps(self) -> WindowOptions:
-        self.window()
-        return self
-
-    def window(self) -> Window:
-        """Return the window; raises TextualizeError where windows would leave a gap."""
-        return Window(self.length_s, self.hop_s)
-
-
-class Recipe(Options):
-    """What every recipe has."""
-
-    method: str
-    seed: int = 0
-    seeds: list[int] | None = Field(None, min_length=1)
-    """train once for each of these, into `seed-N` folders, instead of once with `seed`"""
-    select: Selection = "macro_f1"
-    """the validation score that chooses epoch and strength"""
-    class_balanced: float = Field(0.0, ge=0, le=1)
-    """weight the loss by inverse class frequency to this power: 0 not at all, 1 fully"""
-    window: WindowOptions | None = None
-    """windows long clips are cut into; each is an example, a clip's answer is their mean"""
-    rows: Literal["richet2024"] | None = None
-    """instead of `window`, the windows of a publication, counted in rows of the face's track"""
-
-    @model_validator(mode="after")
-    def _each_seed_once(self) -> Recipe:
-        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds names a seed twice")
-        return self
-
-    @model_validator(mode="after")
-    def _cut_once(self) -> Recipe:
-        if self.window is not None and self.rows is not None:
-            raise ValueError("a clip is cut by window or by rows, not by both")
-        return self
-
-    @property
-    def windows(self) -> Window | RowWindows | None:
-        """What clips are cut into, or None for whole clips."""
-        if self.rows is not None:
-            return PUBLISHED[self.rows]
-        return self.window.window() if self.window else None
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the resolved recipe."""
-        return digest_of(self.model_dump(mode="json"))
-
-
 class Prompted(Recipe):
     """A recipe whose method reads words."""
 
@@ -124,8 +59,24 @@ class Prompted(Recipe):
     """T transcript, V face, A prosody"""
     turns: int = Field(0, ge=0)
     """previous dialogue turns given to the template as context"""
-    wording: Literal["terse", "sentences"] = "terse"
-    """the register face and voice are worded in: a list, or sentences"""
+    context_s: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """instead of turns: what the clip's video file says in this many seconds before its span"""
+    future_turns: int = Field(0, ge=0)
+    """later dialogue turns given to the template: reads the future, which the model card says"""
+    wording: Literal["terse", "sentences", "graded"] = "terse"
+    """the register face and voice are worded in: a list, sentences, or rungs from the usual"""
+
+    @model_validator(mode="after")
+    def _chosen_by_classes(self) -> Prompted:
+        if self.select not in get_args(ClassSelection):
+            raise ValueError(f"select {self.select} is of values; {self.method} answers classes")
+        return self
+
+    @model_validator(mode="after")
+    def _one_context(self) -> Prompted:
+        if self.turns and self.context_s:
+            raise ValueError("context is counted in turns or in context_s, not in both")
+        return self
 
 
 class FloorRecipe(Prompted):
@@ -147,8 +98,8 @@ class TextRecipe(Prompted):
     lora: Lora | None = Lora()
     """null: every weight is trained"""
     scratch: Scratch = Scratch()
-    pooling: Literal["mean", "cls", "last"] = "mean"
-    """how an encoder's hidden states become one vector"""
+    pooling: Literal["mean", "cls", "last", "last_line"] = "mean"
+    """how hidden states become one vector; last_line: the mean over the prompt's last line"""
     quantization: Literal["none", "nf4", "int8"] = "none"
     dtype: Literal["float32", "bfloat16"] = "float32"
     prior_correction: bool = False
@@ -174,6 +125,8 @@ class TextRecipe(Prompted):
     lr: float = Field(1e-3, gt=0)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """sgd is without momentum"""
+    matmul: Literal["float32", "bfloat16"] = "float32"
+    """what float32 matrices are rounded to where training multiplies them; prediction never does"""
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     """longer gradients are shortened to this"""
@@ -211,30 +164,7 @@ class TextRecipe(Prompted):
         return self
 
 
-class FeatureRecipe(Recipe):
-    """concat and jca: methods that read tracks as numbers."""
-
-    method: Literal["concat", "jca"]
-    tracks: list[str] = ["aus", "prosody", "speech_rate"]
-    """what is read; a record without one of them gives zeros and a mask, counted in the log"""
-    groups: dict[str, list[str]] = {"visual": ["aus"], "audio": ["prosody", "speech_rate"]}
-    """for jca: which tracks make up each of its two streams"""
-    steps: int = Field(8, ge=1)
-    """length L of the sequences a clip is pooled to"""
-    speaker_relative: bool = True
-    """relate functionals and sequences to the subject's own statistics where a record has them"""
-    hidden: int = Field(128, ge=4)
-    attention: int = Field(32, ge=1)
-    """k of the joint cross-attention"""
-    dropout: float = Field(0.3, ge=0, lt=1)
-    epochs: int = Field(60, ge=1)
-    batch_size: int = Field(32, ge=1)
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    patience: int = Field(12, ge=1)
-
-
-AnyRecipe = Annotated[FloorRecipe | TextRecipe | FeatureRecipe, Field(discriminator="method")]
+AnyRecipe = Annotated[FloorRecipe | TextRecipe | TrackRecipe, Field(discriminator="method")]
 
 
 class _Holder(BaseModel):
@@ -262,26 +192,25 @@ def parse(values: dict[str, Any], where: str) -> FloorRecipe | TextRecipe | Feat
             raise TextualizeError(
                 f"{where}: unknown key '{'.'.join(path)}'{guess}; known: {', '.join(known)}"
             ) from None
-        message = first["msg"][0].lower() + first["msg"][1:]
-        raise TextualizeError(
-            f"{where}: {'.'.join(path) or 'recipe'}: {message}; given {first.get('input')!r}"
-        ) from None
+        message = (first["msg"][0].lower() + first["msg"][1:]).removeprefix("value error, ")
+        given = f"; given {first.get('input')!r}" if path else ""  # else it is the whole recipe
+        raise TextualizeError(f"{where}: {'.'.join(path) or 'recipe'}: {message}{given}") from None
 
 
 def _known_keys(method: str, path: Sequence[str]) -> list[str]:
-    kinds: dict[str, type[BaseModel]] = {
-        "majority": FloorRecipe,
-        "bag-of-words": FloorRecipe,
-        "concat": FeatureRecipe,
-        "jca": FeatureRecipe,
-    }
     groups: dict[str, type[BaseModel]] = {
         "lora": Lora, "scratch": Scratch, "window": WindowOptions, "shots": Shots,
     }  # fmt: skip
-    kind = kinds.get(method, TextRecipe)
+    kind: type[BaseModel] = _kind(method)
     for name in path:
         kind = groups.get(name, kind)
     return sorted(kind.model_fields)
+
+
+def _kind(method: str) -> type[Recipe]:
+    """Return the class of a method's recipes."""
+    kinds: tuple[type[Recipe], ...] = get_args(get_args(AnyRecipe)[0])
+    return next(k for k in kinds if method in get_args(k.model_fields["method"].annotation))
 
 
 def load_recipe(

@@ -9,6 +9,7 @@ runs/<name>/
     adapter/ | model/ | model.safetensors   the weights: a stock PEFT adapter, a
                        transformers folder, or our own tensors
     metrics.jsonl      one line an epoch
+    fitted.json        the clips that scales, priors and temperatures were fitted on
     validation.jsonl   the selected weights' answers on the validation part
     README.md          the model card, written last: a folder without it is unfinished
 """
@@ -30,9 +31,11 @@ import yaml
 
 from textualize.errors import TextualizeError
 from textualize.files import digest_of, read_json, write_json_atomic, write_text_atomic
-from textualize.finetune.recipe import Recipe, parse
+from textualize.finetune.options import Recipe
+from textualize.finetune.recipe import parse
 from textualize.labels import LABEL_SETS, LabelSet
 from textualize.types import MODALITIES, Record
+from textualize.windows import clip_of
 
 SCHEMA = 1
 PACKAGES = ("textualize", "torch", "transformers", "peft", "accelerate", "numpy", "scikit-learn")
@@ -64,8 +67,12 @@ class RunFolder:
     """A folder that is being filled by training, or read back by prediction."""
 
     def __init__(self, path: str | Path) -> None:
-        """Point at a folder; nothing is read or written yet."""
+        """Point at a folder; nothing is read or written yet.
+
+        `notes` are what was noticed before a method saw the records; the card tells them.
+        """
         self.path = Path(path)
+        self.notes: list[str] = []
 
     @property
     def complete(self) -> bool:
@@ -167,6 +174,32 @@ class RunFolder:
         return list(read_json(self.path / "splits.json", "splits").get("leaks", ()))
 
     @property
+    def parts(self) -> dict[str, list[str]]:
+        """The clip ids of train, validation and test."""
+        splits = read_json(self.path / "splits.json", "splits")
+        return {part: list(splits[part]) for part in ("train", "validation", "test")}
+
+    @property
+    def fitted(self) -> dict[str, tuple[list[str], list[str]]]:
+        """What was fitted: the clips it was fitted on, and the parts it may be fitted on.
+
+        Empty for runs from before this was written down.
+        """
+        path = self.path / "fitted.json"
+        stored = read_json(path, "what the run fitted") if path.is_file() else {}
+        return {what: (list(x["clips"]), list(x["may"])) for what, x in stored.items()}
+
+    def write_fitted(self, fitted: Mapping[str, tuple[Sequence[Record], Sequence[str]]]) -> None:
+        """Keep on which records each thing was fitted, and on which parts it may be."""
+        write_json_atomic(
+            self.path / "fitted.json",
+            {
+                what: {"clips": sorted({clip_of(r.clip.id) for r in own}), "may": list(may)}
+                for what, (own, may) in fitted.items()
+            },
+        )
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Versions, minutes, summary and notes of the finished training."""
         return read_json(self.path / "environment.json", "environment of the run")
@@ -183,7 +216,7 @@ class RunFolder:
         write_text_atomic(self.path / "metrics.jsonl", "".join(json.dumps(x) + "\n" for x in lines))
 
     def write_validation(
-        self, validation: Sequence[Record], answered: Sequence[str | None]
+        self, validation: Sequence[Record], answered: Sequence[str | float | None]
     ) -> None:
         """Keep the selected weights' answers on the validation records, None where unreadable."""
         lines = (
@@ -195,12 +228,19 @@ class RunFolder:
             "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines),
         )
 
-    def finish(self, summary: Mapping[str, Any], notes: Sequence[str], started: float) -> None:
+    def finish(
+        self,
+        summary: Mapping[str, Any],
+        notes: Sequence[str],
+        started: float,
+        effective: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write environment.json and, last of all, the model card.
 
         `summary` holds what a reader wants first (parameters, selected epoch, validation score);
         `notes` are the visible substitutions and truncations; `started` is time.time() at the
-        beginning of training.
+        beginning of training; `effective` are the settings that were in force, where a recipe
+        leaves some to the records.
         """
         versions = {}
         for package in PACKAGES:
@@ -215,8 +255,10 @@ class RunFolder:
             "packages": versions,
             "minutes": round((time.time() - started) / 60, 2),
             "summary": dict(summary),
-            "notes": [*self.leaks, *notes],
+            "notes": [*self.leaks, *self.notes, *notes],
         }
+        if effective is not None:
+            environment["effective"] = dict(effective)
         write_json_atomic(self.path / "environment.json", environment)
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
         from textualize.finetune.card import model_card  # scipy, which nothing else here needs

@@ -23,6 +23,7 @@ from textualize.text.decision import fitted_decision
 from textualize.text.encoder import TextEncoder
 from textualize.text.predict import Item, TextMethod, probabilities, read
 from textualize.types import Record
+from textualize.weights.models import find_model, weights_digest
 
 
 def train_encoder(
@@ -74,6 +75,7 @@ def _train(
     classes = [labels.index(r.clip.label) for r in train]
     notes = [*method.notes, *_one_sided(classes, labels.labels)]
     read_in = _counted(method, train, "train", notes) if recipe.epochs else []
+    notes += _all_alike(read_in)
     learned = method.answered(read_in, classes if recipe.epochs else [])
     checked = _counted(method, validation, "validation", notes)
     summary = _about(method, recipe, checked)
@@ -97,6 +99,10 @@ def _train(
         summary[f"validation {recipe.select}"] = round(validated(decided, truth)[recipe.select], 4)
         summary["truncated prompts"] = f"{method.truncated} of {len(learned) + len(checked)}"
         run.write_validation(validation, [labels.labels[i] for i in decided.argmax(1)])
+        run.write_fitted({
+            "weights and class prior": (train, ("train",)),
+            "temperature and prior exponent": (validation, ("train", "validation")),
+        })  # fmt: skip
         run.finish(summary, notes, started)
     PartialState().wait_for_everyone()  # nobody goes on to a run that is not finished
 
@@ -108,6 +114,13 @@ def _one_sided(classes: Sequence[int], labels: Sequence[str]) -> list[str]:
         return [f"every training clip is '{labels[classes[0]]}': nothing else can be learned"]
     never = [label for i, label in enumerate(labels) if i not in counts]
     return [f"no training clip is {', '.join(never)}"] if never else []
+
+
+def _all_alike(items: Sequence[Item]) -> list[str]:
+    """Return a note where all training prompts are one and the same, as without any words."""
+    if len({tuple(item["input_ids"]) for item in items}) != 1 or len(items) == 1:
+        return []
+    return [f"all {len(items)} training prompts read the same: only the classes' share is learned"]
 
 
 def _exact(recipe: TextRecipe) -> float:
@@ -140,6 +153,7 @@ def _counted(
     method: TextMethod, records: Sequence[Record], part: str, notes: list[str]
 ) -> list[Item]:
     """Return the records' items; prompts that had to be cut become a note."""
+    notes += method.reader.around(records, part)
     items, losses = read(method, records)
     cut = sum(bool(lost) for lost in losses)
     if cut:
@@ -157,10 +171,10 @@ def _about(method: Any, recipe: TextRecipe, items: Sequence[Item]) -> dict[str, 
     if recipe.model == "scratch":
         about["model"] = f"scratch: LLaMA, {recipe.scratch.layers} layers, trained from nothing"
     else:
-        source = models.find_model(recipe.model, recipe.revision)
-        if source.folder.parent.name == "snapshots":  # of the hub's cache
-            about["revision"] = source.folder.name
-        about["weights sha256"] = models.weights_digest(source.folder)
+        source = find_model(recipe.model, recipe.revision)
+        if source.commit:
+            about["revision"] = source.commit
+        about["weights sha256"] = weights_digest(source.folder)
     about |= {"parameters": total, "trained parameters": trainable}
     if PartialState().num_processes > 1:
         about["processes"] = PartialState().num_processes

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from textualize.errors import TextualizeError
-from textualize.files import write_json_atomic
-from textualize.finetune.recipe import Recipe, TextRecipe, load_recipe
+from textualize.files import write_json_atomic, write_text_atomic
+from textualize.finetune.feature_recipes import FeatureRecipe
+from textualize.finetune.options import Recipe
+from textualize.finetune.recipe import TextRecipe, load_recipe
 from textualize.finetune.run_folder import RunFolder
-from textualize.labels import LabelSet, labels_of
+from textualize.labels import LabelSet, is_number, labels_of
 from textualize.methods import entry, resolve
-from textualize.types import Record
-from textualize.windows import windowed
+from textualize.types import Clip, Record
+from textualize.windows import uncut_notes, windowed
 
 Trainer = Callable[[Recipe, Sequence[Record], Sequence[Record], RunFolder], None]
 
@@ -63,11 +66,7 @@ def train(
             f"{len(validation)}"
         )
     known = labels or labels_of(r.clip.label for r in (*training, *validation))
-    for record in (*training, *validation):
-        try:
-            known.index(record.clip.label)
-        except TextualizeError as error:
-            raise TextualizeError(f"clip '{record.clip.id}': {error}") from None
+    chosen = _for_labels(chosen, known, (*training, *validation))
     trainer = cast(Trainer, resolve(entry(chosen.method).train, chosen.method))
     run = RunFolder(out)
 
@@ -76,10 +75,60 @@ def train(
 
     if begin() if _processes() == 1 else _begun_together(chosen, run, begin):
         window = chosen.windows
+        run.notes += uncut_notes(training, window, "train")
+        run.notes += uncut_notes(validation, window, "validation")
         learned = [piece for record in training for piece in windowed(record, window, "train")]
         checked = [piece for record in validation for piece in windowed(record, window, "test")]
         trainer(chosen, learned, checked, run)
     return run
+
+
+def annotated(recipe: Recipe, records: Sequence[Record]) -> tuple[dict[str, Record], list[Clip]]:
+    """Return the records a recipe can learn from by clip id, and their clips to make folds of.
+
+    These are the labelled ones; for a recipe that answers per step those with its annotation, of
+    which clips without a label are alike to the folds.
+    """
+    track = recipe.per_step if isinstance(recipe, FeatureRecipe) else None
+    if track is None:
+        found = {r.clip.id: r for r in records if r.clip.label is not None}
+        return found, [r.clip for r in found.values()]
+    found = {r.clip.id: r for r in records if track in r.tracks}
+    if not found:
+        raise TextualizeError(
+            f"none of {len(records)} records has the track '{track}' of recipe key 'per_step'"
+        )
+    clips = [r.clip for r in found.values()]
+    return found, [replace(c, label=track) if c.label is None else c for c in clips]
+
+
+def _for_labels(recipe: Recipe, known: LabelSet, records: Sequence[Record]) -> Recipe:
+    """Return the recipe for these labels; raises TextualizeError for a label that does not fit."""
+    if isinstance(recipe, FeatureRecipe):
+        recipe = recipe.resolved(known)
+        if recipe.per_step is not None:
+            return recipe  # the answer is a track; clips need no label
+        if recipe.task == "values":
+            for record in records:
+                if not is_number(record.clip.label):
+                    raise TextualizeError(
+                        f"clip '{record.clip.id}' is labelled {record.clip.label!r}; "
+                        f"{recipe.method} with task values expects a number"
+                    )
+            return recipe
+    if known.numeric and all(is_number(r.clip.label) for r in records):
+        if recipe.method == "majority":
+            return recipe  # it answers with their mean
+        raise TextualizeError(
+            f"{recipe.method} answers with classes; the clips' labels are numbers: train a method "
+            "that reads tracks (concat, jca, …), or label the clips with classes"
+        )
+    for record in records:
+        try:
+            known.index(record.clip.label)
+        except TextualizeError as error:
+            raise TextualizeError(f"clip '{record.clip.id}': {error}") from None
+    return recipe
 
 
 def train_seeds(
@@ -93,8 +142,9 @@ def train_seeds(
 ) -> list[RunFolder]:
     """Train once for every seed of a recipe, into `out/seed-N`, and return the runs.
 
-    `out/seeds.json` then holds the validation score of each, their mean and standard deviation. A
-    recipe without `seeds` is trained once, into `out` itself. `options` are those of `train`.
+    `out/seeds.json` then holds the validation score of each, their mean and standard deviation,
+    and `out/README.md` tells them with every class. A recipe without `seeds` is trained once, into
+    `out` itself. `options` are those of `train`.
 
     Raises:
         TextualizeError: what `train` raises, or `out` is itself a run.
@@ -115,7 +165,11 @@ def train_seeds(
         for seed in chosen.seeds
     ]
     if first_process():
-        write_json_atomic(Path(out) / "seeds.json", spread(runs, chosen.select))
+        select = str(runs[0].recipe_values["select"])
+        from textualize.finetune.card import seeds_card  # scipy, which nothing else here needs
+
+        write_json_atomic(Path(out) / "seeds.json", spread(runs, select))
+        write_text_atomic(Path(out) / "README.md", seeds_card(runs, select))
     return runs
 
 

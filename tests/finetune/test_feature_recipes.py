@@ -1,0 +1,94 @@
+import re
+from typing import get_args
+
+import pytest
+import yaml
+
+from textualize import assets
+from textualize.baselines.fusion import NETWORKS, settings_of
+from textualize.errors import TextualizeError
+from textualize.finetune.feature_recipes import FeatureRecipe, TrackRecipe
+from textualize.finetune.options import Recipe
+from textualize.finetune.recipe import load_recipe, parse
+from textualize.labels import NUMBERS, label_set
+
+BASIC7 = label_set("basic7")
+
+
+def of(method="jca", **values):
+    return parse({"method": method, **values}, "test")
+
+
+def shown(value) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def test_there_is_a_class_of_recipes_and_a_shipped_one_for_every_method():
+    kinds = {get_args(k.model_fields["method"].annotation)[0]: k for k in get_args(TrackRecipe)}
+    assert set(kinds) == set(NETWORKS)
+    for name, kind in kinds.items():
+        recipe = load_recipe(name)
+        assert type(recipe) is kind
+        assert settings_of(name, recipe).keys() <= kind.model_fields.keys()
+
+
+def test_the_readme_tells_every_key_of_a_feature_recipe_with_its_default():
+    text = (assets.folder("finetune") / "README.md").read_text("utf-8")
+    for kind in (FeatureRecipe, *get_args(TrackRecipe)):
+        for key, field in kind.model_fields.items():
+            if key in (Recipe if kind is FeatureRecipe else FeatureRecipe).model_fields:
+                continue
+            assert re.search(re.escape(f"`{key}: {shown(field.default)}`"), text), key
+
+
+def test_classes_leave_a_recipe_as_it_is():
+    recipe = of()
+    assert recipe.resolved(BASIC7) is recipe
+
+
+def test_numbers_make_it_a_task_of_values():
+    found = of().resolved(NUMBERS)
+    assert (found.task, found.loss, found.select) == ("values", "mse", "ccc")
+    kept = of(loss="mae", select="rmse").resolved(NUMBERS)
+    assert (kept.loss, kept.select) == ("mae", "rmse")
+    steps = of(task="values", per_step="va").resolved(BASIC7)
+    assert (steps.loss, steps.select) == ("ccc", "ccc")
+    assert steps.resolved(BASIC7) == steps == parse(steps.model_dump(), "stored").resolved(BASIC7)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "match"),
+    [
+        ({"select": "ccc"}, BASIC7, "'select' is ccc, which is not for classes"),
+        ({"loss": "mse"}, BASIC7, "'loss' is mse, which is not for classes"),
+        ({"select": "macro_f1"}, NUMBERS, "'select' is macro_f1, which is not for values"),
+        ({"loss": "cross_entropy"}, NUMBERS, "not for values: give ccc or mse or mae"),
+    ],
+)
+def test_scores_and_losses_of_the_other_kind_are_refused(values, labels, match):
+    with pytest.raises(TextualizeError, match=match):
+        of(**values).resolved(labels)
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "match"),
+    [
+        ("jca", {"per_step": "va"}, "needs task"),
+        ("jca", {"per_step": "aus", "task": "values"}, "cannot be read, too"),
+        ("jca", {"per_step": "va", "task": "values", "rows": "richet2024"}, "whole clips"),
+        ("jca", {"smooth_s": 1.0}, "values predicted per step"),
+        ("concat", {"drop_stream": 0.1}, "no streams to drop"),
+        ("concat", {"wiring": "paper"}, "unknown key 'wiring'"),
+        ("text-llm", {"select": "ccc"}, "select ccc is of values"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_one_line(method, values, match):
+    with pytest.raises(TextualizeError, match=match) as caught:
+        of(method, **values)
+    assert len(str(caught.value)) < 700 and "\n" not in str(caught.value)
+
+
+def test_what_only_training_reads():
+    assert of("pkdot", privileged="audio", teachers=["text"]).training_only == ("audio", "text")
+    assert of("jmt").training_only == ()

@@ -1,0 +1,54 @@
+"""What the training loop knows of a network, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from textualize.baselines.batch import Batch
+from textualize.baselines.task import Task
+
+
+class Network(nn.Module):
+    """A feature network: a batch in, class scores or values out.
+
+    A subclass is made with `(widths, task, *, steps, <options>)`: the stream names in the order of
+    the recipe's groups with their width D, the task, the steps L of a sequence, and options that
+    carry the name of the recipe key they are read from. It checks its streams itself and raises
+    `TextualizeError` in one line. `forward` returns (B, outputs), or (B, L, outputs) for a task
+    per step, in the last stage what predicts; a clip's output depends on no other clip.
+    """
+
+    reads: ClassVar[Literal["streams", "functionals"]] = "streams"
+    stages: ClassVar[tuple[str, ...]] = ("train",)
+
+    def __init__(self, widths: Mapping[str, int], task: Task) -> None:
+        """Keep what is predicted; the stage is the first."""
+        super().__init__()
+        self.widths = dict(widths)
+        self.task = task
+        self.stage = self.stages[0]
+
+    def begin(self, stage: str) -> None:
+        """Make ready for a stage; a network of several stages freezes here what one leaves alone.
+
+        By default all trains that was made to, in the one stage there is.
+        """
+        self.stage = stage
+
+    def scored(self, stage: str) -> bool:
+        """Return whether a stage's epoch is chosen by the task's score on validation.
+
+        Otherwise it is the epoch with the lowest validation loss of that stage.
+        """
+        return stage == self.stages[-1]
+
+    def frozen(self) -> frozenset[str]:
+        """Return the names of parameters that get no gradient in the present stage."""
+        return frozenset(n for n, p in self.named_parameters() if not p.requires_grad)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the loss of the present stage, a scalar."""
+        return self.task.loss(self(batch), batch)
