@@ -11,7 +11,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import statistics
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -51,32 +50,6 @@ def pitch() -> None:
     )
 
 
-def labels() -> None:
-    """Scoring all labels in one tree-masked forward against one forward per label."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from textualize.text.scoring import label_log_probs, label_tree, sequence_log_probs
-
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    config = LlamaConfig(
-        vocab_size=2048, hidden_size=128, intermediate_size=352, num_hidden_layers=4,
-        num_attention_heads=4, num_key_value_heads=4, pad_token_id=0,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config).eval()
-    tokenizer = SimpleNamespace(pad_token_id=0)
-    rng = np.random.default_rng(0)
-    prompts = [rng.integers(3, 2048, 300).tolist() for _ in range(4)]
-    answers = [rng.integers(3, 2048, n).tolist() for n in (3, 4, 4, 5, 3, 4, 5)]
-    tree = label_tree(answers)
-    ratio(
-        "7 labels of 4 prompts, one tree against seven whole sequences",
-        lambda: label_log_probs(model, tokenizer, prompts, tree),
-        lambda: sequence_log_probs(model, tokenizer, prompts, answers),
-    )
-
-
 def bootstrap() -> None:
     """The cluster bootstrap on summed confusion matrices against scikit-learn per draw."""
     from sklearn.metrics import f1_score
@@ -103,13 +76,22 @@ def bootstrap() -> None:
 if __name__ == "__main__":
     import bench_corpus
     import bench_extract
+    import bench_features
+    import bench_losses
+    import bench_prompts
     import bench_py_feat
+    import bench_text
 
     pitch()
-    labels()
     bootstrap()
     bench_corpus.corpus()
     bench_extract.pipeline()
     bench_extract.processes()
     bench_py_feat.py_feat()
     bench_extract.long_file()
+    bench_text.scoring()
+    bench_text.training()
+    bench_features.attention()
+    bench_features.sizes()
+    bench_losses.losses()
+    bench_prompts.prompts()

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,12 @@ from textualize.types import Cue, Prediction, Record
 
 if TYPE_CHECKING:
     from textualize.doctor import Finding
+    from textualize.evaluate.matrix import Prompted
     from textualize.evaluate.suite import Evaluated
     from textualize.explain import Explanation
     from textualize.extract.pipeline import Outcome
     from textualize.finetune.run_folder import RunFolder
+    from textualize.store import Corpus
     from textualize.weights.cache import Found
     from textualize.weights.table import Weights
 
@@ -189,15 +192,31 @@ def cue_table(clip_id: str, cues: Sequence[Cue]) -> Table:
 
 
 def prediction_table(answers: Sequence[Prediction]) -> Table:
-    """Return predictions as a table, with the three most probable labels."""
+    """Return predictions as a table, with the three most probable labels, or the mean of a series.
+
+    A series of class probabilities is told by the labels alone.
+    """
     table = Table(box=None, header_style="dim")
     for column in ("clip", "label", "probabilities"):
         table.add_column(column)
     for answer in answers:
         best = sorted(answer.scores.items(), key=lambda x: -x[1])[:3]
         scores = "  ".join(f"{label} {p:.2f}" for label, p in best)
-        table.add_row(escape(answer.clip_id), escape(answer.label or "unparsed"), escape(scores))
+        table.add_row(escape(answer.clip_id), escape(_said(answer)), escape(scores))
     return table
+
+
+def _said(answer: Prediction) -> str:
+    """Return an answer's label, or number, or how many steps it has and their mean."""
+    if isinstance(answer.label, str):
+        return answer.label
+    if answer.label is not None:
+        return f"{answer.label:.3f}"
+    if answer.series is None:
+        return "unparsed"
+    means = zip(answer.series.names, answer.series.values.mean(0), strict=True)
+    said = ", ".join(f"{name} {value:.3f}" for name, value in means)
+    return f"{len(answer.series.values)} steps, mean {said}"
 
 
 def training_summary(runs: Sequence[RunFolder], select: str, out: Console) -> None:
@@ -220,34 +239,97 @@ def training_summary(runs: Sequence[RunFolder], select: str, out: Console) -> No
         )
 
 
+def series_summary(
+    runs: Sequence[Path],
+    corpus: Corpus,
+    split: str | None,
+    folder: Path,
+    out: Console,
+    *,
+    as_json: bool,
+    open_test: bool = False,
+) -> int:
+    """Score runs that answer per step, each into a folder of its name, and print the scores."""
+    from textualize.evaluate.series import evaluate_series
+
+    table = Table(box=None, header_style="dim")
+    for column in ("run", "what", "rows", "scores, 95 % interval over groups"):
+        table.add_column(column)
+    told = []
+    for i, run in enumerate(runs, 1):
+        where = folder / f"{i}-{run.name}"
+        for found in evaluate_series(run, corpus, split, where, open_test=open_test):
+            told.append({"run": str(run), **asdict(found)})
+            scores = "  ".join(
+                f"{name} {x.value:.3f} [{x.low:.3f}, {x.high:.3f}]"
+                for name, x in found.scores.items()
+            )
+            rows = f"{found.count}" + (f" ({found.beyond} beyond)" if found.beyond else "")
+            table.add_row(escape(str(run)), escape(found.what), rows, scores)
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        out.print(table)
+    return 0
+
+
 def evaluation_summary(done: Evaluated, out: Console, *, as_json: bool) -> int:
     """Print the table of a report and where it lies."""
+    from textualize.evaluate.spoken import difference_text
+
     report = done.report
     if as_json:
         print(json.dumps({"report": str(done.folder), **report.to_json()}, ensure_ascii=False))
         return 0
     out.print(score_table(done))
-    for line in (report.finding(), *report.warnings):
+    claims = [
+        f"claimed: {claim.says}: {difference_text(found)}: {said}"
+        for claim, found, said in report.claim_rows()
+    ]
+    for line in (report.finding(), *claims, *report.warnings):
         out.print(line, markup=False)
+    leaks = sum(x.severity == "leak" for x in report.leaks)
+    out.print(f"{leaks} leaks, {len(report.leaks) - leaks} notes: each stands in the report")
+    out.print(f"report: {done.folder / 'report.html'}", markup=False)
+    return 0
+
+
+def prompts_summary(done: Prompted, out: Console, *, as_json: bool) -> int:
+    """Print what each level of a matrix of prompts gains and where the report lies."""
+    matrix = done.matrix
+    if as_json:
+        told = {"report": str(done.folder), **matrix.to_json()}
+        print(json.dumps(told, ensure_ascii=False))
+        return 0
+    head, rows = matrix.gain_table()
+    table = Table(*head, header_style="dim", box=None)
+    for cells in rows:
+        table.add_row(*map(escape, cells))
+    out.print(table)
+    for line in (matrix.finding(), *matrix.header.warnings):
+        out.print(line, markup=False)
+    out.print(f"{done.asked} cells asked, {done.kept} kept from before", markup=False)
     out.print(f"report: {done.folder / 'report.html'}", markup=False)
     return 0
 
 
 def score_table(done: Evaluated) -> Table:
     """Return the methods' scores with their 95 % intervals."""
+    from textualize.evaluate.spoken import interval_text, score_text
+
     report = done.report
     title = f"{escape(report.title)}: {report.clips} clips, {report.groups} groups"
     table = Table(title=title, title_justify="left", header_style="dim", box=None)
     table.add_column("method")
-    for score in ("accuracy", "macro F1", "weighted F1"):
-        table.add_column(score, justify="right")
+    shown = report.score_names[:3] if report.labels else ("ccc", "pcc", "mae")
+    for score in shown:
+        table.add_column(score_text(score), justify="right")
+    table.add_column("seeds", justify="right")
     table.add_column("unparsed", justify="right")
     for row in report.rows:
-        cells = [
-            f"{s.value:.3f} [{s.low:.3f}, {s.high:.3f}]"
-            for s in (row.scores[k] for k in ("accuracy", "macro_f1", "weighted_f1"))
-        ]
-        table.add_row(escape(row.name), *(escape(c) for c in cells), str(row.unparsed))
+        cells = [escape(interval_text(row.scores.get(score))) for score in shown]
+        seeds = str(len(row.seeds) or 1)
+        table.add_row(escape(row.name), *cells, seeds, str(row.unparsed))
     return table
 
 
@@ -266,8 +348,12 @@ def explanation_table(found: Explanation, top: int) -> Table:
         table.add_row(
             escape(effect.what), *cue, f"{effect.change:+.3f}", f"{effect.log_change:+.3f}"
         )
-    if found.unread:
-        table.caption = f"{found.unread} measured pieces are not told by the prompt"
+    said = {
+        "weaker pieces are not shown (--top)": max(0, len(found.effects) - top),
+        "measured pieces are not told by the prompt": found.unread,
+    }
+    if any(said.values()):
+        table.caption = "; ".join(f"{n} {what}" for what, n in said.items() if n)
         table.caption_justify = "left"
     return table
 

@@ -81,7 +81,7 @@ def everything(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("turns", [0, 2])
-@pytest.mark.parametrize("name", sorted(EXPORT_FORMATS))
+@pytest.mark.parametrize("name", sorted(n for n, f in EXPORT_FORMATS.items() if not f.tracks))
 def test_nothing_of_the_corpus_is_in_any_format(corpus, tmp_path, name, turns):
     folder = shared(corpus, tmp_path / "out", name, turns=turns)
     assert verify_share(folder, corpus) == []
@@ -94,6 +94,14 @@ def test_nothing_of_the_corpus_is_in_any_format(corpus, tmp_path, name, turns):
         assert secret not in text
     if turns and EXPORT_FORMATS[name].asks:
         assert f"Hi {MASK}" in text
+
+
+def test_numbers_of_sensors_are_not_shared(corpus, tmp_path):
+    numbers = [name for name, form in EXPORT_FORMATS.items() if form.tracks]
+    assert numbers
+    for name in numbers:
+        with pytest.raises(TextualizeError, match="leave out --share"):
+            shared(corpus, tmp_path / name, name)
 
 
 def test_the_check_finds_every_kind_of_thing_wherever_it_stands(corpus, tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -147,3 +150,51 @@ def invent(clips: int = 48) -> Invented:
 @pytest.fixture(scope="session")
 def invented() -> Invented:
     return invent()
+
+
+class Stub:
+    """A chat server that answers with what `reply` makes of a request; it counts and remembers."""
+
+    def __init__(self, reply):
+        stub = self
+        self.bodies, self.keys, self.now, self.most = [], [], 0, 0
+        lock = threading.Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):  # noqa: N802 (the library's naming)
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    stub.bodies.append((self.path, asked))
+                    stub.keys.append(self.headers.get("Authorization"))
+                    stub.now += 1
+                    stub.most = max(stub.most, stub.now)
+                    number = len(stub.bodies)
+                code, value = reply(asked, number)
+                with lock:
+                    stub.now -= 1
+                data = json.dumps(value).encode() if isinstance(value, dict) else value
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+
+@pytest.fixture
+def stub():
+    made = []
+
+    def start(reply):
+        made.append(Stub(reply))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.server.shutdown()
+        one.server.server_close()

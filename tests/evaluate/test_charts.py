@@ -1,30 +1,30 @@
 """pytest tests/evaluate/test_charts.py"""
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from textualize.evaluate import charts
 from textualize.evaluate.metrics import Bin
-
-NUMBERS = st.floats(-1e4, 1e4)
 
 
 def parsed(markup):
     return ElementTree.fromstring(f"<div>{markup}</div>")
 
 
-@settings(deadline=None)
-@given(st.lists(NUMBERS, min_size=1, max_size=8))
-def test_axis_holds_every_value_with_few_rising_ticks(values):
-    axis = charts.axis_for(values)
-    assert axis.low <= min(values) + 1e-6 and axis.high >= max(values) - 1e-6
-    assert 2 <= len(axis.ticks) <= 12
-    assert list(axis.ticks) == sorted(set(axis.ticks))
-    assert all(0.0 <= axis.percent(v) <= 100.0 for v in values)
+def texts(markup):
+    return [t.text for t in parsed(markup).iter("text")]
+
+
+def points(path):
+    numbers = [float(x) for x in re.findall(r"-?[\d.]+", path.get("d"))]
+    return np.array(numbers).reshape(-1, 2)
+
+
+def inked(markup, name):
+    return [p for p in parsed(markup).iter("path") if f"fill: var(--{name})" in p.get("style", "")]
 
 
 def test_downsampling_keeps_short_curves_gaps_and_peaks():
@@ -36,51 +36,85 @@ def test_downsampling_keeps_short_curves_gaps_and_peaks():
     assert charts.downsample(long).max() < 1.0
     long[:5000] = np.nan
     found = charts.downsample(long)
-    assert np.isnan(found[:100]).all() and np.isfinite(found[100:]).all()
+    half = charts.MAX_POINTS // 2
+    assert np.isnan(found[:half]).all() and np.isfinite(found[half:]).all()
+
+
+def timeline(curve, spans=(), **options):
+    band = charts.Band("AU12 lip corner puller", curve, 0.0, 1.0, "0.90", **options)
+    return charts.timeline([band], spans, 2.0, 7.0, "a clip over time")
 
 
 def test_unseen_stretches_are_open_and_shaded():
-    curve = np.array([0.1, np.nan, np.nan, 0.5, 0.9])
-    drawn = parsed(charts.strip(curve, 0.0, 1.0))
-    assert len(drawn.findall(".//path")) == 2
-    (gap,) = drawn.findall(".//rect")
-    assert (gap.get("x"), gap.get("width")) == ("200", "400")
-    nothing = parsed(charts.strip(np.full(4, np.nan), 0.0, 1.0))
-    assert not nothing.findall(".//path") and len(nothing.findall(".//rect")) == 1
-    assert not parsed(charts.strip([], 0.0, 1.0)).findall(".//path")
+    drawn = timeline(np.array([0.1, np.nan, np.nan, 0.5, 0.9]))
+    (gap,) = inked(drawn, "line")
+    assert len(inked(drawn, "features")) == 2
+    width = 72 * charts.WIDTH
+    left, right = (width * (charts.LEFT + charts.SHARE * x) for x in (0.2, 0.6))
+    assert points(gap)[:, 0].min() == pytest.approx(left, abs=0.1)
+    assert points(gap)[:, 0].max() == pytest.approx(right, abs=0.1)
+    nothing = timeline(np.full(4, np.nan))
+    assert not inked(nothing, "features") and len(inked(nothing, "line")) == 1
 
 
-def test_strip_draws_high_values_high():
-    path = parsed(charts.strip([0.0, 1.0], 0.0, 1.0)).find(".//path").get("d")
-    assert path == "M250,100 750,0"
+def test_areas_draw_high_values_high_and_one_value_holds_for_the_whole_clip():
+    (area,) = inked(timeline([0.0, 1.0]), "features")
+    x, y = points(area).T
+    assert y[x == x.max()].min() < y[x == x.min()].min()
+    (whole,) = inked(timeline([0.7]), "features")
+    low, high = points(whole)[:, 0].min(), points(whole)[:, 0].max()
+    assert high - low == pytest.approx(72 * charts.WIDTH * charts.SHARE, abs=0.2)
+
+
+def test_lines_are_as_many_as_stretches_heard():
+    drawn = parsed(timeline([0.1, 0.2, np.nan, 0.4], filled=False))
+    lines = [p for p in drawn.iter("path") if "stroke: var(--features)" in p.get("style", "")]
+    assert len(lines) == 2
+
+
+def test_timeline_names_bands_words_and_seconds():
+    told = texts(timeline([0.5, 0.9], spans=[(2.5, 3.0), (6.0, 9.0)]))
+    assert {"AU12 lip corner puller", "0.90", "words", "2"} <= set(told)
+    ticks = [float(t) for t in told if re.fullmatch(r"[\d.]+", t) and t not in ("0.90", "2")]
+    assert ticks and all(2.0 <= t <= 7.0 for t in ticks)
+    assert len(inked(timeline([0.5], spans=[(2.5, 3.0), (6.0, 9.0)]), "text")) == 2
+    assert charts.timeline([], [], 0.0, 1.0, "nothing") == ""
 
 
 def test_intervals_place_dots_and_escape_labels():
-    marks = [charts.Mark("<b>a</b> & b", 0.1, -0.1, 0.3, "text", "+0.1")]
-    drawn = parsed(charts.intervals(marks, "a < b", zero=True))
-    assert drawn.find(".//th").text == "<b>a</b> & b"
-    assert drawn.find(".//caption").text == "a < b"
-    circle = drawn.find(".//circle")
-    whisker, zero = (drawn.find(f".//line[@class='{c}']") for c in ("whisker", "zero"))
-    at = [float(x.rstrip("%")) for x in (whisker.get("x1"), circle.get("cx"), whisker.get("x2"))]
-    assert at == sorted(at) and at[0] < float(zero.get("x1").rstrip("%")) < at[1]
+    marks = [charts.Mark("<b>$a$</b> & b", 0.1, -0.1, 0.3, "text", "+0.1 日本")]
+    markup = charts.intervals(marks, "a < b", zero=True)
+    drawn = parsed(markup)
+    assert drawn.find(".//figcaption").text == "a < b"
+    assert {"<b>$a$</b> & b", "+0.1 日本"} <= set(texts(markup))
+    assert "<b>$a$</b> & b +0.1 日本" in drawn.find(".//svg").get("aria-label")
+    (dot,) = [u for u in drawn.iter("use") if "var(--text)" in u.get("style")]
+    (whisker,) = [p for p in drawn.iter("path") if "stroke: var(--text)" in p.get("style", "")
+                  and "id" not in p.attrib]  # fmt: skip
+    low, high = sorted(points(whisker)[:, 0])
+    assert low < float(dot.get("x")) < high
     assert charts.intervals([], "nothing") == ""
 
 
-@pytest.mark.parametrize("start,end", [(0.0, 3.0), (12.5, 14.0), (2.0, 2.0)])
-def test_time_axis_ticks_lie_inside(start, end):
-    texts = [float(t.text) for t in parsed(charts.time_axis(start, end)).findall(".//text")]
-    assert texts and all(start <= t <= end for t in texts)
-
-
-def test_reliability_dots():
+def test_reliability_dots_grow_with_their_count():
     bins = [Bin(0.5, 0.6, 0.55, 0.5, 4), Bin(0.9, 1.0, 0.95, 1.0, 16)]
-    low, high = parsed(charts.reliability(bins, "text")).findall(".//circle")
-    assert float(low.get("r")) < float(high.get("r"))
-    assert (high.get("cx"), high.get("cy")) == ("95.0", "0.0")
+    markup = charts.reliability(bins, "text", "bert")
+    low, high = inked(markup, "text")
+    widths = [np.ptp(points(p)[:, 0]) for p in (low, high)]
+    assert widths[0] < widths[1]
+    assert points(high)[:, 1].mean() < points(low)[:, 1].mean()
+    label = parsed(markup).find("svg").get("aria-label")
+    assert "bert" in label and "0.95, accuracy 1.00, 16 clips" in label
 
 
-def test_blocks_lie_in_time():
-    first, second = parsed(charts.blocks([(0.0, 1.0), (2.0, 4.0)], 0.0, 4.0)).findall(".//rect")
-    assert (first.get("x"), first.get("width")) == ("0.0%", "25.0%")
-    assert (second.get("x"), second.get("width")) == ("50.0%", "50.0%")
+def test_charts_are_the_same_twice_need_nothing_and_share_no_ids():
+    one, again = timeline([0.1, 0.9]), timeline([0.1, 0.9])
+    other = charts.timeline([charts.Band("x", [1.0], 0, 1, "")], [], 0, 1, "another clip")
+    assert one == again
+    ids = [set(re.findall(r'\bid="([^"]+)"', markup)) for markup in (one, other)]
+    assert ids[0] and not ids[0] & ids[1]
+    assert set(re.findall(r'href="#([^"]+)"', one)) <= ids[0]
+    assert "//" not in one and "<style" not in one and "font-family" not in one
+    svg = parsed(one).find("svg")
+    assert svg.get("role") == "img" and svg.get("aria-label") == "a clip over time"
+    assert "width" not in svg.attrib

@@ -1,10 +1,12 @@
 """pytest tests/evaluate/test_html.py"""
 
+import os
 import re
 import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -48,9 +50,22 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(invented):
-    report = invented.report(draws=50)
-    return html.render_report(report, invented.records, invented.prompts, invented.predictions)
+def few(invented):
+    """Sixteen clips, one of an unreadable answer: every clip's charts take their time."""
+    unread = next(p.clip_id for p in invented.predictions["llm"] if p.label is None)
+    kept = {unread, *[r.clip.id for r in invented.records if r.clip.id != unread][:15]}
+    return replace(
+        invented,
+        records=[r for r in invented.records if r.clip.id in kept],
+        predictions={n: [p for p in own if p.clip_id in kept]
+                     for n, own in invented.predictions.items()},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(few):
+    report = few.report(draws=50)
+    return html.render_report(report, few.records, few.prompts, few.predictions)
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -62,17 +77,17 @@ def test_nothing_is_loaded_from_elsewhere(page):
     assert not re.search(r"\son[a-z]+=", page)
 
 
-def test_page_is_well_formed_and_every_link_has_a_target(page, invented):
+def test_page_is_well_formed_and_every_link_has_a_target(page, few):
     read = Page(page)
     assert len(read.ids) == len(set(read.ids))
     assert {unquote(link[1:]) for link in read.links} <= set(read.ids)
-    assert {f"clip-{r.clip.id}" for r in invented.records} <= set(read.ids)
+    assert {f"clip-{r.clip.id}" for r in few.records} <= set(read.ids)
 
 
-def test_page_shows_prompt_states_and_gaps(page, invented):
+def test_page_shows_prompt_states_and_gaps(page, few):
     text = Page(page).text
-    record = next(r for r in invented.records if "aus" not in r.tracks)
-    assert invented.prompts[record.clip.id].text in text
+    record = next(r for r in few.records if "aus" not in r.tracks)
+    assert few.prompts[record.clip.id].text in text
     assert "no face in 30 frames" in text and "no words recognised" in text
     assert "uncertain" in text and "face seen in 23 of 30 rows" in text
     assert "The person seems upset." in text
@@ -102,22 +117,22 @@ def test_everything_is_escaped(invented):
     assert not any(name.startswith("on") for _, attrs in read.tags for name in attrs)
 
 
-def test_many_clips_are_sampled_and_the_page_says_so(invented):
-    report = invented.report(draws=20)
-    given = (report, invented.records, invented.prompts, invented.predictions)
-    text = html.render_report(*given, limit=10)
-    assert text.count('<article class="clip"') == 10
-    assert "10 of 48 clips are shown" in text
-    assert html.render_report(*given, limit=10) == text
-    assert "clips are shown" not in html.render_report(*given)
+def test_many_clips_are_sampled_and_the_page_says_so(few, page):
+    report = few.report(draws=20)
+    given = (report, few.records, few.prompts, few.predictions)
+    text = html.render_report(*given, limit=3)
+    assert text.count('<main class="clip"') == 3
+    assert "3 of 16 clips are shown" in text
+    assert html.render_report(*given, limit=3) == text
+    assert "clips are shown" not in page
 
 
-def test_rows_carry_the_filters_of_the_headline_pair(page, invented):
-    report = invented.report(draws=20)
-    said = {n: {p.clip_id: p.label for p in own} for n, own in invented.predictions.items()}
+def test_rows_carry_the_filters_of_the_headline_pair(page, few):
+    report = few.report(draws=20)
+    said = {n: {p.clip_id: p.label for p in own} for n, own in few.predictions.items()}
     text, features = (said[n] for n in report.headline)
     rows = {a["id"][4:]: a for tag, a in Page(page).tags if tag == "tr" and "data-href" in a}
-    for record in invented.records:
+    for record in few.records:
         row, clip = rows[record.clip.id], record.clip
         assert ("data-text" in row) == (text[clip.id] != clip.label)
         assert ("data-features" in row) == (features[clip.id] != clip.label)
@@ -136,6 +151,18 @@ def test_one_row_tracks_and_missing_tracks_are_shown(invented):
     assert "AU12_r lip corner puller" in text and "unseen" in text
     assert "one mean over the clip" in text and "no action units were measured" in text
     assert "No prompt was rendered" in text and "No voice was measured" in text
+
+
+def test_every_cue_in_the_prompt_is_linked_to_its_time(page, few):
+    links = [a for tag, a in Page(page).tags if tag == "a" and a.get("class") == "told"]
+    assert links and all(a["href"].startswith("#time-") for a in links)
+    faces = [a for a in links if a["title"] == "0.80 to 2.10 s"]
+    assert len(faces) == sum("aus" in r.tracks for r in few.records)
+    left, width = (float(faces[0][k]) for k in ("data-left", "data-width"))
+    assert left == pytest.approx(2 + 96 * 0.8 / 3, abs=0.5) and width == pytest.approx(
+        41.6, abs=0.5
+    )
+    assert any(a["title"] == "whole clip" and a["data-width"] == "96.0" for a in links)
 
 
 def test_two_hundred_clips_stay_under_15_megabytes(invented):
@@ -172,24 +199,53 @@ var steps = [
 </script></body>"""
 
 
-@pytest.mark.slow
-def test_filters_and_keys_work_in_a_browser(page, invented, tmp_path):
+def in_browser(path, tmp_path, *options):
+    """Return what a browser makes of a page, and what it says of it."""
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("no chromium on this machine: the page's script is not run")
-    path = tmp_path / "page.html"
-    path.write_text(page.replace("</body>", DRIVE), "utf-8")
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     done = subprocess.run(
         [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", *quiet,
          f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0",
-         "--virtual-time-budget=3000", "--dump-dom", path.as_uri()],
+         *options, "--dump-dom", path],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr
-    report = invented.report(draws=20)
-    a, b = ({p.clip_id: p.label for p in invented.predictions[n]} for n in report.headline)
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_filters_and_keys_work_in_a_browser(page, few, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</body>", DRIVE), "utf-8")
+    found = in_browser(path.as_uri(), tmp_path, "--virtual-time-budget=3000")
+    report = few.report(draws=20)
+    a, b = ({p.clip_id: p.label for p in few.predictions[n]} for n in report.headline)
     disagree = sorted(c for c in a if a[c] != b[c])
     first, second = (f"clip-{c}" for c in disagree[:2])
     count = f"{len(disagree)} of {len(a)} clips"
-    assert f"FOUND {first}|{second}|{first}|true|{count}<" in done.stdout
+    assert f"FOUND {first}|{second}|{first}|true|{count}<" in found
+
+
+AXE = """<script>window.addEventListener("load", function () {
+  axe.run(document).then(function (found) {
+    var said = found.violations.map(function (v) { return v.id; });
+    document.body.innerHTML = "<pre>FOUND " + said.join("|") + ".</pre>";
+  });
+});</script></body>"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("clip", [False, True])
+def test_axe_finds_nothing(page, few, tmp_path, width, clip):
+    script = os.environ.get("AXE_JS")
+    if script is None:
+        pytest.skip("AXE_JS does not name axe-core's axe.min.js: accessibility is not checked")
+    axe = Path(script).read_text("utf-8").replace("</script", "<\\/script")
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</body>", f"<script>{axe}</script>{AXE}"), "utf-8")
+    place = path.as_uri() + (f"#clip-{few.records[0].clip.id}" if clip else "")
+    options = ("--virtual-time-budget=60000", f"--window-size={width},1000")
+    assert "FOUND ." in in_browser(place, tmp_path, *options)

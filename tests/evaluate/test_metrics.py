@@ -3,15 +3,21 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
     f1_score,
+    mean_absolute_error,
     precision_recall_fscore_support,
+    root_mean_squared_error,
 )
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
@@ -102,6 +108,50 @@ def test_errors_and_undefined_values():
     assert metrics.ccc([], []) == 0.0
     with pytest.raises(TextualizeError, match="mask has 1"):
         metrics.mae([1, 2], [1, 2], [True])
+
+
+def _series(seed, n=40):
+    rng = np.random.default_rng(seed)
+    return rng.normal(1.0, 2.0, n), rng.normal(0.5, 1.0, n) + 0.3 * rng.normal(1.0, 2.0, n)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_numbers_agree_with_scipy_and_scikit_learn(seed):
+    x, y = _series(seed)
+    assert metrics.pcc(x, y) == pytest.approx(scipy.stats.pearsonr(x, y).statistic)
+    assert metrics.mae(x, y) == pytest.approx(mean_absolute_error(y, x))
+    assert metrics.rmse(x, y) == pytest.approx(root_mean_squared_error(y, x))
+    slope = scipy.stats.linregress(x, y).slope
+    # Lin's own decomposition: correlation times how near slope and mean are to the diagonal
+    v, u = x.std() / y.std(), (x.mean() - y.mean()) / np.sqrt(x.std() * y.std())
+    near = 2 / (v + 1 / v + u * u)
+    assert metrics.ccc(x, y) == pytest.approx(slope * x.std() / y.std() * near)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_intraclass_correlation_is_that_of_the_two_way_anova(seed):
+    x, y = _series(seed)
+    table = pd.DataFrame(
+        {
+            "score": np.concatenate([x, y]),
+            "clip": np.tile(np.arange(len(x)), 2),
+            "rater": np.repeat([0, 1], len(x)),
+        }
+    )
+    fitted = anova_lm(ols("score ~ C(clip) + C(rater)", table).fit())
+    squares = fitted["sum_sq"] / fitted["df"]
+    rows, error = squares["C(clip)"], squares["Residual"]
+    assert metrics.icc(x, y) == pytest.approx((rows - error) / (rows + error))
+
+
+@pytest.mark.parametrize("name", ["ccc", "pcc", "icc", "mae", "rmse"])
+def test_a_mask_is_the_same_as_leaving_out(name):
+    x, y = _series(9)
+    keep = np.arange(len(x)) % 3 > 0
+    x[~keep] = -5.0  # how Aff-Wild2 marks what is not annotated
+    measure = getattr(metrics, name)
+    assert measure(x, y, keep) == pytest.approx(measure(x[keep], y[keep]))
+    assert measure(x, y, keep) != pytest.approx(measure(x, y), abs=1e-3)
 
 
 def test_the_three_votes_differ():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.suite import Suite, load_suite, run_suite, suite_folds, together
+from textualize.evaluate.cells import together
+from textualize.evaluate.suite import Suite, load_suite, run_suite, suite_folds
 from textualize.evaluate.verify import verify_report
 from textualize.store import Corpus, Entry, Item, write_item
 from textualize.types import Clip, Status, Track

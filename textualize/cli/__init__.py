@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from textualize.cli import machine, methods, reports, words
+from textualize.cli import machine, methods, reports, serving, words
 from textualize.cli.options import err
 from textualize.corpus.cli import app as corpus_commands
 from textualize.errors import TextualizeError
@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (words, methods, reports, machine):
+for group in (words, methods, reports, serving, machine):
     app.add_typer(group.app)
 app.add_typer(corpus_commands, name="corpus")
 

@@ -63,21 +63,35 @@ def train(
 
 
 @app.command(
-    epilog="Example: textualize predict runs/enc --corpus corpora/mine --out answers.jsonl"
+    epilog="Example: textualize predict runs/enc --corpus corpora/mine --out answers.jsonl   ·   "
+    "textualize predict runs/llm --corpus corpora/mine --server http://127.0.0.1:8000"
 )
 def predict(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     corpus: CorpusOption,
     clip: Annotated[str | None, typer.Option(help="One clip; by default all.")] = None,
     out_file: Annotated[Path | None, typer.Option("--out", help="Write JSONL there.")] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(help="Ask this server that has the run; the key is in TEXTUALIZE_API_KEY."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Predict a corpus' clips with a trained run; no label is needed or read."""
-    from textualize.console import chosen_records, prediction_table
+    from textualize.console import SHOWN, chosen_records, prediction_table
     from textualize.methods import load
     from textualize.predictions import prediction_json, write_predictions
 
-    answers = load(run_folder).predict(chosen_records(corpus, clip))
+    records = chosen_records(corpus, clip)
+    if server is None:
+        answers = load(run_folder).predict(records)
+    else:
+        from textualize.serve.client import asked_server
+
+        answers = asked_server(server, run_folder, records, out_file)
+    unanswered = [a for a in answers if a.label is None and a.series is None]
+    for answer in unanswered[:SHOWN] if server else ():
+        err.print(f"{answer.clip_id}: {answer.text}", markup=False)
     if out_file:
         write_predictions(out_file, answers)
         err.print(f"{len(answers)} predictions in {out_file}", markup=False)
@@ -86,7 +100,7 @@ def predict(
             print(json.dumps(prediction_json(answer), ensure_ascii=False))
     else:
         out.print(prediction_table(answers))
-    return 0
+    return 2 if server and unanswered else 0
 
 
 @app.command(epilog="Example: textualize explain runs/enc --corpus corpora/mine --clip a01")

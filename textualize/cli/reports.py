@@ -45,11 +45,28 @@ def evaluate(
             help="With run folders: say on this clip's page what answers rest on; repeatable.",
         ),
     ] = None,
+    open_test: Annotated[
+        bool,
+        typer.Option(
+            "--open-test",
+            help="Report on the corpus' own test split, and write down that it was opened; "
+            "without it the report is of validation.",
+        ),
+    ] = False,
+    compounds: Annotated[
+        str,
+        typer.Option(
+            help="With run folders: how a run trained on basic emotions scores a compound: "
+            "'product' or 'min' of its pair."
+        ),
+    ] = "product",
     as_json: JsonOption = False,
 ) -> int:
-    """Compare text with features on the same clips; opens the test part and writes a report."""
-    from textualize.console import evaluation_summary, series_summary
+    """Compare text with features on the same clips and write a report."""
+    from textualize.console import evaluation_summary, prompts_summary, series_summary
+    from textualize.evaluate.matrix import run_prompts
     from textualize.evaluate.series import answers_per_step
+    from textualize.evaluate.settings import is_prompt_suite, load_prompt_suite
     from textualize.evaluate.suite import evaluate as compare_runs
     from textualize.evaluate.suite import (
         evaluation_records,
@@ -59,6 +76,7 @@ def evaluate(
         seed_runs,
         suite_corpus,
     )
+    from textualize.labels import rule_named
     from textualize.store import Corpus
 
     folders = [Path(w) for w in what]
@@ -70,25 +88,44 @@ def evaluate(
         single = [run for folder in folders for run in seed_runs(folder)]
         if any(answers_per_step(run) for run in single):
             folder = out_folder or Path("reports") / name
-            return series_summary(single, opened, split, folder, out, as_json=as_json)
+            return series_summary(
+                single, opened, split, folder, out, as_json=as_json, open_test=open_test
+            )
         done = compare_runs(
             folders,
-            evaluation_records(opened, folders, split),
+            evaluation_records(opened, folders, split, open_test=open_test),
             out=out_folder or Path("reports") / name,
             labels=opened.labels,
             intersect=intersect,
             explained=explained or (),
+            corpus=opened,
+            open_test=open_test,
+            rule=rule_named(compounds),
         )
     elif explained:
         raise TextualizeError("--explain goes with run folders: give those of the suite's fold")
     elif len(what) == 1:
         name = Path(what[0]).stem
-        suite, where = load_suite(what[0]), runs or Path("runs") / name
+        where = runs or Path("runs") / name
+        if is_prompt_suite(what[0]):
+            if corpus is None:
+                raise TextualizeError("prompts are tried on a corpus: give --corpus")
+            tried = run_prompts(
+                load_prompt_suite(what[0]),
+                Corpus(corpus),
+                where,
+                out_folder or Path("reports") / name,
+                open_test=open_test,
+                say=lambda line: err.print(line, markup=False),
+            )
+            return prompts_summary(tried, out, as_json=as_json)
+        suite = load_suite(what[0])
         done = run_suite(
             suite,
             suite_corpus(suite, corpus, where),
             where,
             out_folder or Path("reports") / name,
+            open_test=open_test,
             say=lambda line: err.print(line, markup=False),
         )
     else:

@@ -228,7 +228,11 @@ def import_(
 def export(
     corpus: CorpusArgument,
     format_name: Annotated[
-        str, typer.Option("--format", help="hf, trl, sharegpt, alpaca, csv, rttm or srt.")
+        str,
+        typer.Option(
+            "--format",
+            help="hf, trl, sharegpt, alpaca, csv, rttm, srt, vtt, elan, eaf or frames.",
+        ),
     ],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     template: Annotated[str, typer.Option(help="Shipped name or a .jinja file.")] = "compound",
@@ -237,7 +241,8 @@ def export(
     ] = "TVA",
     turns: Annotated[int, typer.Option(min=0, help="Previous dialogue turns in the prompt.")] = 0,
     wording: Annotated[
-        Literal["terse", "sentences"], typer.Option(help="Face and voice as a list or sentences.")
+        Literal["terse", "sentences", "graded"],
+        typer.Option(help="Face and voice as a list, sentences, or rungs from the usual."),
     ] = "terse",
     system: Annotated[str, typer.Option(help="System text of chats.")] = "",
     style: Annotated[

@@ -19,9 +19,10 @@ from textualize.datasets.published import PUBLISHED
 from textualize.describe import clean_transcript
 from textualize.errors import TextualizeError
 from textualize.labels import labels_of
-from textualize.prompt import LETTERS, Template, render_with
+from textualize.prompt import Template, render_with
 from textualize.store import Corpus
-from textualize.types import Clip, Prediction, Record, Span
+from textualize.types import Clip, Prediction, Record, Span, Track
+from textualize.variables import LETTERS
 
 WHOLE = "train"  # the split of a corpus that has none, as `datasets` calls undivided data
 _SPLIT = re.compile(r"\w+(\.\w+)*")  # what `datasets` takes as the name of a split
@@ -34,6 +35,7 @@ class Example:
     `start` and `end` are seconds from the start of the file, None for an open end or the whole
     file. `cues` are Cue fields, `utterances` (start, end, speaker, text) with words cleaned by
     `clean_transcript`. `split` is "" where a format that takes every clip gets one without.
+    `tracks` are there for formats of numbers only.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Example:
     utterances: tuple[tuple[float, float, str | None, str], ...]
     prediction: str | None = None
     scores: tuple[float | None, ...] | None = None
+    tracks: Mapping[str, Track] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +238,9 @@ def examples(
             text=prompt.text,
             cues=tuple(_cue(c) for c in prompt.cues),
             utterances=heard,
-            prediction=prediction.label if prediction else None,
+            prediction=None
+            if not prediction or prediction.label is None
+            else str(prediction.label),
             scores=_scores(prediction, what.labels) if prediction else None,
         )
 

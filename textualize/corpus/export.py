@@ -155,6 +155,11 @@ def _checked(request: Request, out: Path) -> Request:
     share = request.share
     if share is None:
         return request
+    if chosen.tracks:
+        raise TextualizeError(
+            f"format {request.format} holds the sensors' numbers, which are not made fit to "
+            "publish: leave out --share"
+        )
     if share.key.resolve().is_relative_to(out.resolve()):
         raise TextualizeError(f"the key {share.key} lies in the export: it must stay private")
     if share.transcript:
@@ -203,6 +208,8 @@ class _Rows:
             missing += answer is None
             told = record if disguise is None else disguise.record(record)
             for example in examples(told, self.template, self.what, ask=ask, prediction=answer):
+                if EXPORT_FORMATS[self.request.format].tracks:
+                    example = replace(example, tracks=record.tracks)
                 yield example if disguise is None else disguise.example(example)
         if self.request.predictions is not None:
             self._count(missing, len(answers))

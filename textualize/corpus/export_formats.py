@@ -7,6 +7,10 @@ alpaca     <split>.jsonl of instruction and output and dataset_info.json, for LL
 csv        clips.csv, one row a clip
 rttm       speech.rttm, who speaks when
 srt        srt/<id>.srt, what is said when
+vtt        vtt/<id>.vtt, what is said, seen, heard and answered when
+elan       elan/<id>.txt, the same as ELAN's tab-delimited text
+eaf        eaf/<id>.eaf, the same as ELAN's own file
+frames     frames/<id>.<track>.csv, every row of every track
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from textualize.corpus import captions, chats, tables
+from textualize.corpus import captions, chats, tables, timed
 from textualize.corpus.examples import Plan
 from textualize.corpus.writing import Options, Writer
 
@@ -26,6 +30,7 @@ class ExportFormat:
 
     `asks`: the prompt lists the labels, as causal models read it, and the label is the answer.
     `every_clip`: clips without a label or split are kept. `words`: it is what was said, only.
+    `tracks`: it is the numbers of the sensors.
     """
 
     writer: Callable[[Path, Plan, Options], Writer]
@@ -35,6 +40,7 @@ class ExportFormat:
     every_clip: bool = False
     predictions: bool = False
     words: bool = False
+    tracks: bool = False
 
 
 EXPORT_FORMATS: Mapping[str, ExportFormat] = {
@@ -76,5 +82,33 @@ EXPORT_FORMATS: Mapping[str, ExportFormat] = {
         "srt/, a file a clip, named like it; a blank is %20",
         every_clip=True,
         words=True,
+    ),
+    "vtt": ExportFormat(
+        timed.Vtt,
+        "what is said, seen and answered when",
+        "vtt/, a file a clip, named like it; players and browsers show it over the video",
+        every_clip=True,
+        predictions=True,
+    ),
+    "elan": ExportFormat(
+        timed.ElanText,
+        "tiers as ELAN's tab-delimited text",
+        "elan/, a file a clip: File, Import, CSV / Tab-delimited Text File",
+        every_clip=True,
+        predictions=True,
+    ),
+    "eaf": ExportFormat(
+        timed.Eaf,
+        "tiers as ELAN's own files",
+        "eaf/, a file a clip: open it and link the video",
+        every_clip=True,
+        predictions=True,
+    ),
+    "frames": ExportFormat(
+        timed.Frames,
+        "every row of every track",
+        'pandas.read_csv("frames/<id>.<track>.csv")',
+        every_clip=True,
+        tracks=True,
     ),
 }

@@ -159,6 +159,41 @@ def per_class(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> list[Clas
     ]
 
 
+# --- compounds and Other ------------------------------------------------------------------------
+
+
+def without(counts: NDArray[Any], dropped: int) -> Float64:
+    """Return confusion counts (..., C - 1, C) without the clips of one class.
+
+    Another clip that was taken for the class is wrong, as an answer that could not be read.
+
+    >>> without(np.array([[2, 1, 0], [3, 4, 0]]), 1).tolist()
+    [[2.0, 1.0]]
+    """
+    kept = np.delete(np.asarray(counts, np.float64), dropped, axis=-2)
+    named = np.delete(kept, dropped, axis=-1)
+    named[..., -1] += kept[..., dropped]
+    return named
+
+
+def two_hot_f1(counts: NDArray[Any], members: ArrayLike) -> Float64:
+    """Return the macro F1 over basics of confusion counts (..., C, C + 1), shape (...).
+
+    A clip, and an answer, has every basic its class is made of: `members` is (C, K), 1 where class
+    c is made of basic k. Half a compound right is then half right, where F1 over compounds counts
+    it as wrong.
+
+    >>> float(two_hot_f1(np.array([[0, 1, 0], [0, 0, 0]]), [[1, 1, 0], [0, 1, 1]]).round(3))
+    0.333
+    """
+    matrix, member = np.asarray(counts, np.float64), np.asarray(members, np.float64)
+    named = matrix[..., :-1]
+    hits = np.einsum("...ij,ik,jk->...k", named, member, member)
+    support = np.einsum("...i,ik->...k", matrix.sum(axis=-1), member)
+    said = np.einsum("...j,jk->...k", named.sum(axis=-2), member)
+    return cast(Float64, _ratio(2.0 * hits, support + said).mean(axis=-1))
+
+
 # --- numbers ------------------------------------------------------------------------------------
 
 

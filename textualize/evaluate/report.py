@@ -1,8 +1,9 @@
 """The report: every method on the same clips, with intervals, differences and what was missing.
 
-`build_report` computes, `write_report` writes four files: a page to read (`report.html`), the
-tables (`report.md`), all numbers (`report.json`) and every answer beside its true label
-(`predictions.jsonl`), from which each number can be recomputed.
+`build_report` computes, `write_report` writes: a page to read (`report.html`), the tables
+(`report.md`), all numbers (`report.json`), and what each number can be recomputed from, every
+answer beside its true label (`predictions.jsonl`) and what clips are sorted by (`clips.jsonl`);
+`digests.json` has the sha256 of these files.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,20 +20,32 @@ from pathlib import Path
 import numpy as np
 
 from textualize.errors import TextualizeError
-from textualize.evaluate import compare, html, metrics
-from textualize.evaluate.compare import Answers, Difference
-from textualize.evaluate.findings import FAMILIES, SCORE_NAMES, Family, Report, Row, Trained
+from textualize.evaluate import compare, html
+from textualize.evaluate.answers import Answers, Given, answers, by_seed, shared, together
+from textualize.evaluate.compare import Difference
+from textualize.evaluate.findings import FAMILIES, Ablated, Claim, Report, Row, Trained
+from textualize.evaluate.rows import Drawing, constant, row_of
+from textualize.evaluate.strata import (
+    Agreement,
+    Condition,
+    agreement_of,
+    condition_of,
+    strata_of,
+)
+from textualize.evaluate.tallies import LOWER_IS_BETTER
 from textualize.explain import Explanation
 from textualize.files import read_json, write_json_atomic, write_text_atomic
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
-from textualize.methods import METHODS, entry
-from textualize.types import MODALITIES, Prediction, Prompt, Record
+from textualize.types import MODALITIES, Prompt, Record
+from textualize.weights.models import file_digest
 
 __all__ = ["Report", "Trained", "build_report", "read_run", "write_report"]
 
+CLIPS = "clips.jsonl"  # what every clip is sorted by into strata
+DIGESTS = "digests.json"
+FILES = ("report.html", "report.md", "report.json", "predictions.jsonl", CLIPS)
 PACKAGES = ("textualize", "numpy", "scipy", "scikit-learn")
-_FLOOR = ("majority", "bag-of-words")  # shown apart; bag-of-words still competes for the words
 
 
 def read_run(run: str | Path, clips_per_s: float | None = None) -> Trained:
@@ -47,7 +60,8 @@ def read_run(run: str | Path, clips_per_s: float | None = None) -> Trained:
         raise TextualizeError(f"the run {run} is unfinished: train it again, it goes on from there")
     about = read_json(folder.path / "environment.json", "run environment")
     summary = about["summary"]
-    select = str(recipe["select"])
+    named = [key.removeprefix("validation ") for key in summary if key.startswith("validation ")]
+    select = str(named[0] if named else recipe["select"])  # of numbers another than of classes
     chosen = [line for line in folder.metrics() if line.get("selected") and select in line]
     validation = summary.get(f"validation {select}", chosen[-1][select] if chosen else None)
     return Trained(
@@ -67,24 +81,31 @@ def read_run(run: str | Path, clips_per_s: float | None = None) -> Trained:
 
 def build_report(
     records: Sequence[Record],
-    predictions: Mapping[str, Sequence[Prediction]],
+    predictions: Mapping[str, Given],
     labels: LabelSet,
     *,
     prompts: Mapping[str, Prompt] | None = None,
     runs: Mapping[str, Trained] | None = None,
     title: str = "Words and features on the same clips",
     pairs: Sequence[tuple[str, str]] | None = None,
+    claims: Sequence[Claim] = (),
     statistic: str = "macro_f1",
     draws: int = compare.DRAWS,
     seed: int = 0,
     intersect: bool = False,
     created: str | None = None,
+    conditions: Sequence[Condition] | None = None,
+    headline: tuple[str, str] | None = None,
+    ablation: Sequence[Ablated] = (),
 ) -> Report:
     """Return the report on several methods' predictions for the same clips.
 
-    `predictions` maps a name to one prediction a clip; `runs` says how the name was trained and is
-    needed for names that are not themselves in the table of methods. `pairs` are the (a, b) to
-    compare; by default every method that reads words with every method that reads tracks.
+    `predictions` maps a name to one prediction a clip, or to these by seed; `runs` says how the
+    name was trained and is needed for names that are not themselves in the table of methods.
+    `pairs` are the (a, b) to compare; by default every method that reads words with every method
+    that reads tracks, and what `claims` are of. `conditions` sort the clips into strata; without
+    them the records say. `headline` is the pair to look into, by default chosen on validation.
+    What `ablation` names has its line, and is compared with no other.
 
     Raises:
         TextualizeError: the clip sets differ and `intersect` is false; a name without a run is
@@ -93,23 +114,28 @@ def build_report(
     if not predictions:
         raise TextualizeError("no predictions to report on: give at least one method")
     runs = runs or {}
-    asked = [compare.answers(n, p, records, labels) for n, p in sorted(predictions.items())]
-    methods, dropped = compare.shared(asked, intersect=intersect)
+    asked = [
+        together([answers(n, own, records, labels) for own in by_seed(p).values()])
+        for n, p in sorted(predictions.items())
+    ]
+    methods, dropped = shared(asked, intersect=intersect)
+    drawing = Drawing(statistic, draws, seed)
     rows = tuple(
         sorted(
             (
-                _row(m, predictions[m.method], labels, runs.get(m.method), draws, seed)
+                row_of(m, predictions[m.method], labels, runs.get(m.method), drawing)
                 for m in methods
             ),
             key=lambda r: (FAMILIES.index(r.family), r.name),
         )
     )
     by_name = {m.method: m for m in methods}
-    headline, doubt = _headline(rows, pairs)
-    differences = _differences(rows, by_name, pairs, statistic, draws, seed)
+    smaller = {a.name for a in ablation if a.name != a.method}
+    whole = [r for r in rows if r.name not in smaller]
+    headline, doubt = (headline, "") if headline else _headline(whole, pairs)
+    differences = _differences(whole, by_name, pairs, claims, drawing)
     scored = set(methods[0].ids)
     used = [r for r in records if r.clip.id in scored]
-    best = max(r.scores["accuracy"].value for r in rows)
     report = Report(
         title=title,
         created=created or datetime.now(UTC).isoformat(timespec="seconds"),
@@ -121,77 +147,53 @@ def build_report(
         groups=len(set(methods[0].groups)),
         unlabelled=sum(r.clip.label is None for r in records),
         dropped=dropped,
-        class_counts=tuple(np.bincount(methods[0].true, minlength=len(labels)).tolist()),
+        class_counts=_class_counts(methods[0], labels),
         rows=rows,
         differences=differences,
         headline=headline,
-        noise=1.96 * float(np.sqrt(best * (1 - best) / len(scored))),
-        constant=_constant(methods[0], labels),
+        noise=_noise(rows, len(scored)),
+        constant=constant(methods[0], labels),
         cue_states=_states(used, prompts),
         speaker={"with": sum(r.speaker is not None for r in used), "of": len(used)},
         versions=_versions(),
         warnings=(),
+        claims=tuple(claims),
+        ablation=tuple(ablation),
+        strata=strata_of(
+            [condition_of(r) for r in used] if conditions is None else conditions,
+            [m for m in methods if m.method not in smaller],
+            draws=draws,
+            seed=seed,
+        ),
+        agreement=_agreement(by_name, headline, labels, drawing),
     )
     return replace(report, warnings=tuple(_warnings(report, doubt, len(records))))
 
 
-def _row(
-    method: Answers,
-    predictions: Sequence[Prediction],
+def _agreement(
+    methods: Mapping[str, Answers],
+    headline: tuple[str, str] | None,
     labels: LabelSet,
-    trained: Trained | None,
-    draws: int,
-    seed: int,
-) -> Row:
-    known = trained.method if trained else method.method
-    if trained is None and known not in METHODS:
-        raise TextualizeError(f"'{known}' is no known method and has no run: pass its run in runs=")
-    reads = entry(known).reads
-    sides: Mapping[str, Family] = {"words": "text", "tracks": "features", "nothing": "floor"}
-    family: Family = "floor" if known in _FLOOR else sides[reads]
-    n = method.n_classes
-    chances = _probabilities(method, predictions, labels)
-    return Row(
-        name=method.method,
-        family=family,
-        reads=reads,
-        scores={
-            s: compare.cluster_bootstrap(
-                method.true, method.predicted, method.groups, s, n_classes=n, draws=draws, seed=seed
-            )
-            for s in SCORE_NAMES
-        },
-        clips=len(method.ids),
-        groups=len(set(method.groups)),
-        unparsed=int((method.predicted == metrics.UNPARSED).sum()),
-        ece=None if chances is None else metrics.ece(method.true, chances),
-        brier=None if chances is None else metrics.brier(method.true, chances),
-        per_class=tuple(metrics.per_class(method.true, method.predicted, n)),
-        confusion=tuple(
-            tuple(x) for x in metrics.confusion(method.true, method.predicted, n).tolist()
-        ),
-        reliability=() if chances is None else tuple(metrics.reliability(method.true, chances)),
-        trained=trained,
-    )
-
-
-def _probabilities(
-    method: Answers, predictions: Sequence[Prediction], labels: LabelSet
-) -> metrics.Float64 | None:
-    """Class probabilities (B, C) in the order of clip ids, zeros where unparsed, None if none."""
-    scores = {p.clip_id: p.scores for p in predictions}
-    told = [bool(scores[c]) or p < 0 for c, p in zip(method.ids, method.predicted, strict=True)]
-    if not all(told) or not any(scores[c] for c in method.ids):
+    drawing: Drawing,
+) -> Agreement | None:
+    if headline is None:
         return None
-    rows = [[float(scores[c].get(label, 0.0)) for label in labels.labels] for c in method.ids]
-    chances = np.array(rows, dtype=np.float64)
-    broken = int((~np.isfinite(chances)).any(axis=1).sum())
-    if broken:
-        raise TextualizeError(
-            f"method '{method.method}' gives class probabilities that are not numbers for {broken} "
-            "clips: its training diverged, train it with a lower lr"
-        )
-    return chances
+    a, b = (methods[name] for name in headline)
+    return agreement_of(a, b, labels.labels, draws=drawing.draws, seed=drawing.seed)
+
+
+def _class_counts(method: Answers, labels: LabelSet) -> tuple[int, ...]:
+    if labels.numeric:
+        return ()
+    return tuple(np.bincount(method.true, minlength=len(labels)).tolist())
+
+
+def _noise(rows: Sequence[Row], clips: int) -> float | None:
+    """Half the 95 % interval of the best accuracy, were clips independent; None for numbers."""
+    if any("accuracy" not in r.scores for r in rows):
+        return None
+    best = max(r.scores["accuracy"].value for r in rows)
+    return 1.96 * float(np.sqrt(best * (1 - best) / clips))
 
 
 def _headline(
@@ -211,7 +213,9 @@ def _headline(
             return None, f"no best method that reads {reads}: no validation score of {lack}"
         if len({r.trained.select for r in side if r.trained}) > 1:
             return None, f"methods that read {reads} were selected by different scores"
-        chosen.append(min(side, key=lambda r: (-(scores[r.name] or 0.0), r.name)).name)
+        select = next((r.trained.select for r in side if r.trained), "")
+        sign = 1 if select in LOWER_IS_BETTER else -1
+        chosen.append(min(side, key=lambda r: (sign * (scores[r.name] or 0.0), r.name)).name)
     return (chosen[0], chosen[1]), ""
 
 
@@ -219,34 +223,26 @@ def _differences(
     rows: Sequence[Row],
     methods: Mapping[str, Answers],
     pairs: Sequence[tuple[str, str]] | None,
-    statistic: str,
-    draws: int,
-    seed: int,
+    claims: Sequence[Claim],
+    drawing: Drawing,
 ) -> tuple[Difference, ...]:
     if pairs is None:
         sides = {k: [r.name for r in rows if r.reads == k] for k in ("words", "tracks")}
         pairs = [(a, b) for a in sides["words"] for b in sides["tracks"]]
+        pairs += [(c.better, c.than) for c in claims if (c.better, c.than) not in pairs]
     absent = sorted({name for pair in pairs for name in pair} - methods.keys())
     if absent:
         raise TextualizeError(
             f"no predictions of {', '.join(absent)} to compare; known: {', '.join(methods)}"
         )
     found = [
-        compare.paired_difference(methods[a], methods[b], statistic, draws=draws, seed=seed)
+        compare.paired_difference(
+            methods[a], methods[b], drawing.statistic, draws=drawing.draws, seed=drawing.seed
+        )
         for a, b in pairs
     ]
     corrected = compare.holm([d.p for d in found])
     return tuple(replace(d, p_holm=p) for d, p in zip(found, corrected, strict=True))
-
-
-def _constant(method: Answers, labels: LabelSet) -> dict[str, float | str]:
-    """What always answering these clips' most frequent label would score."""
-    most = int(np.bincount(method.true, minlength=len(labels)).argmax())
-    always = np.full_like(method.true, most)
-    return {
-        "label": labels.labels[most],
-        **{s: metrics.score(s, method.true, always, len(labels)) for s in SCORE_NAMES},
-    }
 
 
 def _states(
@@ -296,7 +292,13 @@ def _warnings(report: Report, doubt: str, records: int) -> list[str]:
     if len(splits) > 1:
         said.append(f"the methods were trained on {len(splits)} different splits")
     said += [
-        f"{r.name}: {r.unparsed} of {r.clips} answers could not be read and count as wrong"
+        f"{r.name}: {', '.join(lack)} undefined: it answers the same for all clips or some groups"
+        for r in report.rows
+        if (lack := [s for s in report.score_names if s not in r.scores])
+    ]
+    said += [
+        f"{r.name}: {r.unparsed} of {r.clips * max(1, len(r.seeds))} answers could not be read "
+        "and count as wrong"
         for r in report.rows
         if r.unparsed
     ]
@@ -311,10 +313,10 @@ def write_report(
     folder: str | Path,
     records: Sequence[Record],
     prompts: Mapping[str, Prompt] | None,
-    predictions: Mapping[str, Sequence[Prediction]],
+    predictions: Mapping[str, Given],
     explanations: Mapping[str, Sequence[Explanation]] | None = None,
 ) -> Path:
-    """Write report.html, report.md, report.json and predictions.jsonl; return the HTML's path.
+    """Write the files of a report and their digests; return the HTML's path.
 
     `explanations`, by clip, stand on the clips' pages.
     """
@@ -326,22 +328,27 @@ def write_report(
             "group": clips[p.clip_id].fold_group,
             "true": clips[p.clip_id].label,
             "name": name,
+            "seed": seed,
             "method": p.method,
             "label": p.label,
             "scores": dict(p.scores),
             "text": p.text,
         }
-        for name, own in sorted(predictions.items())
+        for name, given in sorted(predictions.items())
+        for seed, own in by_seed(given).items()
         for p in sorted(own, key=lambda p: p.clip_id)
     ]
     write_text_atomic(
         out / "predictions.jsonl",
         "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
     )
+    scored = sorted((condition_of(r) for r in records), key=lambda c: c.clip_id)
+    write_text_atomic(out / CLIPS, "".join(json.dumps(asdict(c)) + "\n" for c in scored))
     write_json_atomic(out / "report.json", report.to_json())
     write_text_atomic(out / "report.md", report.to_markdown())
     page = html.render_report(
         report, records, prompts or {}, predictions, explanations=explanations
     )
     write_text_atomic(out / "report.html", page)
+    write_json_atomic(out / DIGESTS, {name: file_digest(out / name) for name in FILES})
     return out / "report.html"

@@ -23,8 +23,8 @@
 
   /* previous and next follow the list as it is filtered now */
   function neighbours() {
-    var clip = document.querySelector(".clip:target");
-    document.title = clip ? clip.querySelector("h2").textContent : title;
+    var clip = document.querySelector(".clip:target, .clip:has(:target)");
+    document.title = clip ? clip.querySelector("h1").textContent : title;
     if (!clip) { return; }
     var list = shown().map(function (row) { return row.getAttribute("data-href"); });
     var at = list.indexOf(encodeURIComponent(clip.id));
@@ -33,9 +33,32 @@
     clip.querySelector(".back").setAttribute("href", "#row-" + encodeURIComponent(clip.id.slice(5)));
     set(previous, at > 0 ? list[at - 1] : "");
     set(next, at >= 0 && at + 1 < list.length ? list[at + 1] : "");
+    if (!clip.matches(":target")) { return; }
     window.scrollTo(0, 0);
-    clip.querySelector("h2").focus({ preventScroll: true });
+    clip.querySelector("h1").focus({ preventScroll: true });
   }
+
+  /* a sentence of the prompt shows its time in the chart */
+  document.querySelectorAll(".told").forEach(function (told) {
+    var clip = told.closest(".clip");
+    var marker = clip.querySelector(".marker");
+    function show() {
+      clip.querySelectorAll(".told.on").forEach(function (other) { other.classList.remove("on"); });
+      told.classList.add("on");
+      if (!marker) { return; }
+      marker.hidden = false;
+      marker.style.left = told.dataset.left + "%";
+      marker.style.width = told.dataset.width + "%";
+      clip.querySelector(".when").textContent = told.title + ": " + told.textContent;
+    }
+    told.addEventListener("mouseenter", show);
+    told.addEventListener("focus", show);
+    told.addEventListener("click", function (event) {
+      event.preventDefault();
+      show();
+      if (marker) { marker.scrollIntoView({ block: "nearest" }); }
+    });
+  });
 
   function set(link, target) {
     if (target) {
@@ -56,7 +79,7 @@
   });
   search.addEventListener("input", apply);
   document.addEventListener("keydown", function (event) {
-    var clip = document.querySelector(".clip:target");
+    var clip = document.querySelector(".clip:target, .clip:has(:target)");
     if (!clip || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) { return; }
     if (event.target.closest && event.target.closest(".scroll") && event.key !== "Escape") { return; }
     var name = { ArrowLeft: ".previous", ArrowRight: ".next", Escape: ".back" }[event.key];

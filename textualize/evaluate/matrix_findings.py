@@ -1,0 +1,324 @@
+"""What a matrix of prompts came to: scores, what each level gains, and what wording does by chance.
+
+A gain is the mean difference between cells that differ in nothing but one level. Beside it stands
+how far the scores of those cells lie apart when only the question is put in other words: a smaller
+gain is not one. The winner is chosen on validation, where it looks better than it is; its score on
+the test part stands apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from textualize.evaluate import compare
+from textualize.evaluate.answers import Answers, answers
+from textualize.evaluate.compare import Difference, Interval
+from textualize.evaluate.prompted import CellAnswers
+from textualize.evaluate.settings import AXES, Setting
+from textualize.evaluate.spoken import (
+    difference_text,
+    interval_text,
+    markdown,
+    number_text,
+    score_text,
+)
+from textualize.evaluate.tallies import score_tallies
+from textualize.labels import LabelSet
+from textualize.types import Record
+
+KIND = "prompts"  # tells this report.json from that of a comparison of methods
+_CUT = "prompt cut"
+_LEVELS = {"template": "template", "modalities": "modalities", "turns": "turns before",
+           "answers": "answers", "shots": "shots", "wording": "wording"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What was asked, of what model, and what a reader must know first."""
+
+    title: str
+    model: str
+    corpus: str
+    statistic: str
+    labels: tuple[str, ...]
+    reference: Setting
+    draws: int
+    seed: int
+    created: str
+    commit: str
+    versions: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+    opened: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CellScore:
+    """One cell on validation. `tokens` are the mean of its prompts, `cut` how many were cut."""
+
+    setting: Setting
+    score: Interval
+    accuracy: float
+    unparsed: int
+    tokens: float
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What `level` of an axis adds to `against`, over `pairs` of cells alike in all else.
+
+    `low` and `high` are the least and the largest gain of any one paraphrase; `spread` is the mean
+    distance between the best and the worst paraphrase of these cells, None where there is one.
+    """
+
+    axis: str
+    level: str
+    against: str
+    pairs: int
+    value: float
+    low: float
+    high: float
+    spread: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the gain is more than wording does."""
+        if self.spread is None:
+            return "one wording only"
+        return "more than wording" if abs(self.value) > self.spread else "within wording"
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The cell chosen on validation, and what it and the reference are worth on the test part."""
+
+    setting: Setting
+    validation: Interval
+    test: Interval | None = None
+    reference_test: Interval | None = None
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The report; `clips` and `groups` are those of validation, `tested` clips of the test part."""
+
+    header: Header
+    clips: int
+    groups: int
+    tested: int
+    cells: tuple[CellScore, ...]
+    spread: float | None
+    gains: tuple[Gain, ...]
+    winner: Winner
+
+    def finding(self) -> str:
+        """Return the result in a sentence or two."""
+        name = score_text(self.header.statistic)
+        won = self.winner
+        said = (
+            f"Of {len(self.cells)} ways to ask, '{won.setting}' is best on validation ({name} "
+            f"{interval_text(won.validation)})"
+        )
+        if won.test and won.difference:
+            said += (
+                f"; on the test part it has {interval_text(won.test)}, "
+                f"{difference_text(won.difference)} against '{self.header.reference}'"
+            )
+        else:
+            said += "; the test part was not opened"
+        if self.spread is not None:
+            said += f". Wording the question otherwise moves a cell by {self.spread:.3f} on average"
+        return f"{said}."
+
+    def cell_table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the head and rows of all cells, the best on validation first."""
+        head = [
+            "cell", score_text(self.header.statistic), "accuracy", "unparsed", "tokens a prompt",
+            "cut",
+        ]  # fmt: skip
+        rows = [
+            [
+                str(c.setting),
+                interval_text(c.score),
+                f"{c.accuracy:.3f}",
+                str(c.unparsed),
+                f"{c.tokens:.0f}",
+                str(c.cut),
+            ]
+            for c in sorted(self.cells, key=_rank)
+        ]
+        return head, rows
+
+    def gain_table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the head and rows of what each level gains, beside the spread of wording."""
+        head = ["axis", "level", "against", "gain", "over paraphrases", "spread of wording",
+                "pairs", "the gain is"]  # fmt: skip
+        rows = [
+            [
+                _LEVELS[g.axis],
+                g.level,
+                g.against,
+                f"{g.value:+.3f}",
+                f"{g.low:+.3f} to {g.high:+.3f}",
+                number_text(g.spread, ".3f"),
+                str(g.pairs),
+                g.verdict,
+            ]
+            for g in self.gains
+        ]
+        return head, rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"kind": KIND, **asdict(self)}
+
+    def to_markdown(self) -> str:
+        """Return the report as Markdown."""
+        name = score_text(self.header.statistic)
+        parts = [f"# {self.header.title}", self.finding()]
+        parts += [f"> {warning}" for warning in self.header.warnings]
+        parts += ["## What each level gains", markdown(*self.gain_table())]
+        about = f"## Every cell: {name} of {self.clips} validation clips, {self.groups} groups"
+        parts += [about, markdown(*self.cell_table()), "\n".join(f"- {x}" for x in self.provenance)]
+        return "\n\n".join(parts) + "\n"
+
+    @property
+    def provenance(self) -> list[str]:
+        """One line each on model, corpus, openings and versions."""
+        head = self.header
+        versions = ", ".join(f"{k} {v}" for k, v in head.versions.items())
+        return [
+            f"model: {head.model}",
+            f"corpus: {head.corpus}; chosen on {self.clips} validation clips",
+            head.opened or "the sealed test part was not opened",
+            f"versions: {versions}; commit {head.commit or 'unknown'}",
+        ]
+
+
+def build_matrix(
+    header: Header,
+    validation: Mapping[Setting, CellAnswers],
+    test: Mapping[Setting, CellAnswers],
+    records: Sequence[Record],
+) -> Matrix:
+    """Return the report of a matrix.
+
+    Args:
+        header: what was asked.
+        validation: the answers of every cell.
+        test: those of the winner and the reference, or nothing.
+        records: the labelled records of both parts.
+
+    Raises:
+        TextualizeError: an answer is about another clip than the records.
+    """
+    labels = LabelSet("matrix", header.labels, {})
+    read = {s: answers(str(s), a.predictions, records, labels) for s, a in validation.items()}
+    cells = tuple(_cell(header, s, read[s], a) for s, a in validation.items())
+    one = next(iter(read.values()))
+    scores = {c.setting: c.score.value for c in cells}
+    best = min(cells, key=_rank)
+    return Matrix(
+        header,
+        clips=len(one.ids),
+        groups=len(set(one.groups)),
+        tested=len(next(iter(test.values())).predictions) if test else 0,
+        cells=cells,
+        spread=spread_of(scores, scores),
+        gains=tuple(_gains(scores, header.reference)),
+        winner=_winner(header, best, test, records, labels),
+    )
+
+
+def _rank(cell: CellScore) -> tuple[float, float]:
+    """Sort the best first; of equals the shorter prompt, then what the suite names first."""
+    return -cell.score.value, cell.tokens
+
+
+def _cell(header: Header, setting: Setting, read: Answers, given: CellAnswers) -> CellScore:
+    tallies = read.tallies().sum(axis=1)
+    return CellScore(
+        setting,
+        compare.interval(read, header.statistic, draws=header.draws, seed=header.seed),
+        float(score_tallies("accuracy", tallies, read.n_classes).mean()),
+        sum(p.label is None for p in given.predictions),
+        fmean(given.tokens),
+        sum(p.text.startswith(_CUT) for p in given.predictions),
+    )
+
+
+def spread_of(scores: Mapping[Setting, float], cells: Mapping[Setting, Any]) -> float | None:
+    """Return the mean distance between best and worst paraphrase of these cells; None of one each.
+
+    >>> spread_of({Setting("a"): 0.2, Setting("a", paraphrase=2): 0.5}, {Setting("a"): 0})
+    0.3
+    """
+    bases = {c.without("paraphrase") for c in cells}
+    same: dict[Setting, list[float]] = {}
+    for setting, value in scores.items():
+        if (base := setting.without("paraphrase")) in bases:
+            same.setdefault(base, []).append(value)
+    apart = [max(own) - min(own) for own in same.values() if len(own) > 1]
+    return fmean(apart) if apart else None
+
+
+def _gains(scores: Mapping[Setting, float], reference: Setting) -> list[Gain]:
+    found = []
+    for axis in AXES:
+        against = getattr(reference, axis)
+        levels = dict.fromkeys(getattr(s, axis) for s in scores)
+        for level in (x for x in levels if x != against):
+            found += _gain(scores, axis, level, against)
+    return found
+
+
+def _gain(scores: Mapping[Setting, float], axis: str, level: Any, against: Any) -> list[Gain]:
+    """Return the gain of a level, none where no two cells differ in it alone."""
+    others = {s.without(axis): s for s in scores if getattr(s, axis) == against}
+    pairs = {
+        s: others[key]
+        for s in scores
+        if getattr(s, axis) == level and (key := s.without(axis)) in others
+    }
+    if not pairs:
+        return []
+    by_paraphrase: dict[int, list[float]] = {}
+    for one, other in pairs.items():
+        by_paraphrase.setdefault(one.paraphrase, []).append(scores[one] - scores[other])
+    each = [fmean(own) for own in by_paraphrase.values()]
+    value = fmean([d for own in by_paraphrase.values() for d in own])
+    spread = spread_of(scores, dict.fromkeys([*pairs, *pairs.values()]))
+    return [Gain(axis, str(level), str(against), len(pairs), value, min(each), max(each), spread)]
+
+
+def _winner(
+    header: Header,
+    best: CellScore,
+    test: Mapping[Setting, CellAnswers],
+    records: Sequence[Record],
+    labels: LabelSet,
+) -> Winner:
+    if best.setting not in test or header.reference not in test:
+        return Winner(best.setting, best.score)
+    won, other = (
+        answers(str(s), test[s].predictions, records, labels)
+        for s in (best.setting, header.reference)
+    )
+    draws, seed, score = header.draws, header.seed, header.statistic
+    return Winner(
+        best.setting,
+        best.score,
+        compare.interval(won, score, draws=draws, seed=seed),
+        compare.interval(other, score, draws=draws, seed=seed),
+        compare.paired_difference(won, other, score, draws=draws, seed=seed),
+    )
+
+
+def header_from_json(value: Mapping[str, Any]) -> Header:
+    """Return the header that `Matrix.to_json` wrote."""
+    lists = {key: tuple(value[key]) for key in ("labels", "warnings")}
+    return Header(**{**value, **lists, "reference": Setting(**value["reference"])})
