@@ -29,6 +29,10 @@ class Listing:
 
 
 DATASETS: Mapping[str, str] = {
+    "affectnet": "textualize.datasets.affectnet:load",
+    "afew": "textualize.datasets.afew:load",
+    "avec": "textualize.datasets.avec:load",
+    "biovid": "textualize.datasets.biovid:load",
     "c-expr-db": "textualize.datasets.c_expr_db:load",
     "c-expr-db-challenge": "textualize.datasets.c_expr_db:load_challenge",
     "demo": "textualize.datasets.demo:load",
@@ -39,8 +43,10 @@ DATASETS: Mapping[str, str] = {
     "meld": "textualize.datasets.meld:load",
     "mmmo": "textualize.datasets.mmmo:load",
     "mosi": "textualize.datasets.mosi:load",
+    "raf-db": "textualize.datasets.raf_db:load",
     "ravdess": "textualize.datasets.ravdess:load",
     "tree": "textualize.datasets.tree:load",
+    "unbc": "textualize.datasets.unbc:load",
 }
 
 
