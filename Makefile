@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup demo check test test-slow test-gpu test-py-feat sensors bench build format clean help
+.PHONY: setup demo check test test-slow test-gpu test-py-feat sensors words bench build format clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -64,6 +64,9 @@ test-py-feat: $(PF_STAMP)  ## the py-feat sensor on py-feat itself, random weigh
 
 sensors: $(STAMP)  ## what the sensors are worth: the tables of eval/RESULTS.md, from TEXTUALIZE_ASSETS
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/measure_sensors.py --write eval/RESULTS.md
+
+words: $(STAMP)  ## what survives the words: tables of eval/RESULTS.md, from corpora/ravdess and runs/ravdess
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/measure_words.py --runs runs/ravdess --write eval/RESULTS.md
 
 bench: $(STAMP)  ## speed, as ratios against a peer in one run
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/bench.py

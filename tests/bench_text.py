@@ -30,7 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # also when it is not run as a s
 from bench import ratio  # noqa: E402
 
 VOCABULARY = 50257
-PROMPT, LABELS, END = 400, (3, 4, 4, 5, 3, 4, 5), 50256  # tokens; behind a label stands END
+PROMPT, SHARED, END = 400, 300, 50256  # tokens; behind a label stands END
+LABELS = {"one token": (1,) * 7, "3 to 5 tokens": (3, 4, 4, 5, 3, 4, 5)}
+PADDING = SimpleNamespace(pad_token_id=END)
 CLIPS, HELD, BATCH, LR, ROUNDS = 160, 64, 8, 1e-2, 3
 
 
@@ -51,26 +53,30 @@ def model(seed: int = 0) -> Any:
 
 def scoring() -> None:
     """Scoring seven labels behind prompts of 400 tokens, against ways that need no tree."""
+    net, rng = model(), np.random.default_rng(0)
+    for what, lengths in LABELS.items():
+        answers = [[*rng.integers(0, END, n).tolist(), END] for n in lengths]
+        _one_prompt(net, rng.integers(0, END, PROMPT).tolist(), answers, what)
+    _batches(net, [rng.integers(0, END, PROMPT).tolist() for _ in range(BATCH)], answers)
+
+
+def _one_prompt(net: Any, prompt: list[int], answers: list[list[int]], what: str) -> None:
     import torch
 
     from textualize.text.scoring import label_log_probs, label_tree, sequence_log_probs
 
-    net, padding = model(), SimpleNamespace(pad_token_id=END)
-    rng = np.random.default_rng(0)
-    prompts = [rng.integers(0, END, PROMPT - 10 * i).tolist() for i in range(8)]
-    answers = [[*rng.integers(0, END, n).tolist(), END] for n in LABELS]
-    tree = label_tree(answers)
+    tree, ids = label_tree(answers), torch.tensor([prompt])
 
     def ours() -> Any:
-        return label_log_probs(net, padding, prompts[:1], tree)
+        return label_log_probs(net, PADDING, [prompt], tree)
 
     def generated() -> Any:
-        ids = torch.tensor(prompts[:1])
+        longest = max(len(answer) for answer in answers)
         return net.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=max(LABELS) + 1,
-            min_new_tokens=max(LABELS) + 1,
+            max_new_tokens=longest,
+            min_new_tokens=longest,
             do_sample=False,
         )
 
@@ -78,24 +84,36 @@ def scoring() -> None:
     def naive() -> Any:
         found = []
         for answer in answers:
-            ids = torch.tensor([[*prompts[0], *answer]])
-            log_p = net(input_ids=ids).logits.float().log_softmax(-1)[0, :-1]
-            each = log_p.gather(1, ids[0, 1:, None])[-len(answer) :]
-            found.append(each.sum())
+            whole = torch.tensor([[*prompt, *answer]])
+            log_p = net(input_ids=whole).logits.float().log_softmax(-1)[0, :-1]
+            found.append(log_p.gather(1, whole[0, 1:, None])[-len(answer) :].sum())
         return torch.stack(found)
 
     def kept() -> Any:
-        return sequence_log_probs(net, padding, prompts[:1], answers)
+        return sequence_log_probs(net, PADDING, [prompt], answers)
 
     torch.testing.assert_close(ours()[0].float(), naive(), atol=1e-3, rtol=0)
-    ratio("labels of a prompt, one tree against greedy generate", ours, generated)
-    ratio("labels of a prompt, one tree against 7 passes keeping the labels' logits", ours, kept)
-    ratio("labels of a prompt, one tree against 7 plain passes", ours, naive)
-    ratio(
-        "labels of 8 prompts, one batch against one by one",
-        lambda: label_log_probs(net, padding, prompts, tree),
-        lambda: [label_log_probs(net, padding, [prompt], tree) for prompt in prompts],
-    )
+    ratio(f"labels of {what}, one tree against greedy generate", ours, generated)
+    ratio(f"labels of {what}, one tree against 7 passes keeping the labels' logits", ours, kept)
+    ratio(f"labels of {what}, one tree against 7 plain passes", ours, naive)
+
+
+def _batches(net: Any, prompts: list[list[int]], answers: list[list[int]]) -> None:
+    from textualize.text.scoring import label_log_probs, label_tree, sequence_log_probs
+
+    tree = label_tree(answers)
+    alike = [[*prompts[0][:SHARED], *prompt[SHARED:]] for prompt in prompts]
+    for what, chosen in (("", prompts), (f" that share {SHARED} tokens", alike)):
+        ratio(
+            f"labels of {BATCH} prompts{what}, one batch against one by one",
+            lambda chosen=chosen: label_log_probs(net, PADDING, chosen, tree),
+            lambda chosen=chosen: [label_log_probs(net, PADDING, [p], tree) for p in chosen],
+        )
+        ratio(
+            f"labels of {BATCH} prompts{what}, one batch against 7 passes keeping the logits",
+            lambda chosen=chosen: label_log_probs(net, PADDING, chosen, tree),
+            lambda chosen=chosen: sequence_log_probs(net, PADDING, chosen, answers),
+        )
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -104,36 +122,47 @@ def scoring() -> None:
 def training() -> None:
     """One epoch of LoRA on MELD's utterances: ours, ours packed, and TRL's SFTTrainer as it is."""
     meld = Path(os.environ.get("TEXTUALIZE_ASSETS", "../shared")) / "data" / "meld_text"
-    if not meld.is_dir() or importlib.util.find_spec("trl") is None:
-        print("training against TRL: skipped, needs MELD's texts and `trl` to import")
+    if not meld.is_dir():
+        print("training: skipped, MELD's texts are not there")
         return
-    import datasets  # noqa: F401  once, before the processes are forked
-    import peft  # noqa: F401
-    import trl  # noqa: F401
+    import textualize.finetune.text  # noqa: F401  once, before the processes are forked
 
-    import textualize.finetune.text  # noqa: F401
-
+    against = importlib.util.find_spec("trl") is not None
+    if against:
+        import datasets  # noqa: F401
+        import trl  # noqa: F401
+    else:
+        print("training against TRL: skipped, `trl` cannot be imported")
     with tempfile.TemporaryDirectory() as folder:
         base = _saved(Path(folder), meld.parent.parent / "weights" / "gpt2-tokenizer")
         ways: dict[str, Callable[..., dict[str, float]]] = {
             "ours": lambda *a: _ours(*a, packing=False),
             "ours packed": lambda *a: _ours(*a, packing=True),
-            "TRL": _trl,
-            "TRL without gradient checkpointing": lambda *a: _trl(*a, recompute=False),
         }
+        if against:
+            ways["TRL"] = _trl
+            ways["TRL without gradient checkpointing"] = lambda *a: _trl(*a, recompute=False)
         found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
         for seed in range(ROUNDS):
             for name, way in ways.items():
                 found[name].append(_apart(way, base, meld, seed))
     for name, runs in found.items():
-        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        losses = ", ".join(f"{run['loss']:.3f}" for run in runs)
-        faster = [t["seconds"] / r["seconds"] for t, r in zip(found["TRL"], runs, strict=True)]
-        print(
-            f"training, {name}: {middle['tokens'] / middle['seconds']:.0f} tokens/s, "
-            f"{statistics.median(faster):.1f}x TRL ({min(faster):.1f}-{max(faster):.1f}), peak "
-            f"{middle['peak']:.0f} MB above the start, held-out loss {losses}"
-        )
+        _told(name, runs, found.get("TRL", []))
+
+
+def _told(name: str, runs: list[dict[str, float]], peers: list[dict[str, float]]) -> None:
+    middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    faster = [t["seconds"] / r["seconds"] for t, r in zip(peers, runs, strict=False)]
+    against = (
+        f", {statistics.median(faster):.1f}x TRL ({min(faster):.1f}-{max(faster):.1f})"
+        if faster
+        else ""
+    )
+    print(
+        f"training, {name}: {middle['tokens'] / middle['seconds']:.0f} tokens/s{against}, peak "
+        f"{middle['peak']:.0f} MB above the start, held-out loss "
+        + ", ".join(f"{run['loss']:.3f}" for run in runs)
+    )
 
 
 def _saved(folder: Path, tokenizer: Path) -> Path:
@@ -242,8 +271,9 @@ def _trl(base: Path, meld: Path, seed: int, *, recompute: bool = True) -> dict[s
             train_dataset=Dataset.from_list(rows),
             args=SFTConfig(
                 output_dir=folder, num_train_epochs=1, per_device_train_batch_size=BATCH,
-                learning_rate=LR, seed=seed, use_cpu=True, bf16=False, report_to=[],
-                save_strategy="no", disable_tqdm=True,
+                learning_rate=LR, completion_only_loss=True, gradient_checkpointing=recompute,
+                seed=seed, use_cpu=True, bf16=False, report_to=[], save_strategy="no",
+                disable_tqdm=True,
             ),
         )  # fmt: skip
         return _measured(method, trainer.train, items)

@@ -34,7 +34,7 @@ def test_a_misspelt_name_gets_the_nearest_and_all_known():
         assets.find("prompts", "compond", ".jinja")
     assert str(caught.value) == (
         "no prompts named 'compond' (did you mean compound?); "
-        "known: basic, compound, richet2024, transcript; or give a path ending in .jinja"
+        f"known: {', '.join(assets.names('prompts', '.jinja'))}; or give a path ending in .jinja"
     )
 
 

@@ -73,8 +73,12 @@ def test_evaluate_reports_and_verify_recomputes(made, floor_run, tmp_path, capsy
     assert run(["train", "majority", "--corpus", str(made), "--out", str(majority)]) == 0
     report = tmp_path / "r"
     arguments = ["evaluate", str(floor_run), str(majority), "--corpus", str(made)]
-    assert run([*arguments, "--out", str(report)]) == 0
+    one, two = json.loads((floor_run / "splits.json").read_text())["test"][:2]
+    explained = ["--explain", one, "--explain", two]
+    assert run([*arguments, "--out", str(report), *explained]) == 0
     assert "bow" in capsys.readouterr().out
+    page = (report / "report.html").read_text()
+    assert page.count("What bow rests on") == page.count("What majority rests on") == 2
     assert run(["verify", str(report)]) == 0
     assert "all equal" in capsys.readouterr().out
     stored = json.loads((report / "report.json").read_text())
@@ -102,11 +106,19 @@ def test_evaluate_reports_and_verify_recomputes(made, floor_run, tmp_path, capsy
         (["predict", "{t}", "--corpus", "{c}"], "not a run folder"),
         (["evaluate", "dmeo", "--corpus", "{c}"], "did you mean demo"),
         (["evaluate", "{t}/a", "{t}/b", "--corpus", "{c}"], "not a run folder"),
+        (["evaluate", "demo", "--corpus", "{c}", "--explain", "s0c1"], "goes with run folders"),
+        (["evaluate", "{r}", "--corpus", "{c}", "--explain", "nobody"], "clip 'nobody' to explain"),
+        (["explain", "{r}", "--corpus", "{c}", "--clip", "nobody"], "no clip 'nobody'"),
+        (["explain", "{c}", "--corpus", "{c}", "--clip", "s0c1"], "not a run folder"),
+        (["render", "{c}", "--template", "basic", "--future-turns", "1"], "does not use"),
         (["verify", "{t}"], "report not found"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, message, made, tmp_path, capsys):
-    filled = [a.format(c=made, t=tmp_path) for a in arguments]
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments, message, made, floor_run, tmp_path, capsys
+):
+    capsys.readouterr()  # what training said
+    filled = [a.format(c=made, t=tmp_path, r=floor_run) for a in arguments]
     assert run(filled) == 2
     said = capsys.readouterr().err.strip()
     assert message in said and len(said.splitlines()) == 1 and "Traceback" not in said

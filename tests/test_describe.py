@@ -419,7 +419,7 @@ def full_record():
 
 
 def test_registers_differ_in_words_and_not_in_states():
-    both = [describe(full_record(), register=register) for register in REGISTERS]
+    both = [describe(full_record(), register=register) for register in ("terse", "sentences")]
     for modality in MODALITIES:
         first, second = ({c.state for c in cues if c.modality == modality} for cues in both)
         assert first == second

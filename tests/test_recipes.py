@@ -12,7 +12,16 @@ from transformers import AutoModel, AutoModelForCausalLM, BertConfig, LlamaConfi
 from textualize import assets
 from textualize.errors import TextualizeError
 from textualize.finetune import train as training
-from textualize.finetune.recipe import TextRecipe, load_recipe
+from textualize.finetune.options import Options, Recipe
+from textualize.finetune.recipe import (
+    FloorRecipe,
+    Lora,
+    Prompted,
+    Scratch,
+    Shots,
+    TextRecipe,
+    load_recipe,
+)
 from textualize.finetune.schedule import halving
 from textualize.finetune.trainer import TextTrainer
 from textualize.labels import LabelSet
@@ -34,6 +43,7 @@ BERT = {"query", "key", "value", "dense"}
 LLAMA = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 TEXT = {
     "minilm-lora": ("bert", BERT),
+    "minilm-full": ("bert", None),
     "text-encoder": ("bert", BERT),
     "bert-base": ("bert", None),
     "modernbert-base": ("modernbert", {"Wqkv", "Wo", "Wi"}),
@@ -221,3 +231,29 @@ def test_a_published_run_answers_clip_by_clip(tiny, tmp_path):
     assert len(kept) == 50 and kept[0]["group"] == "g2"
     answers = load(run.path).predict(records(4)[2:])
     assert [a.clip_id for a in answers] == ["c2", "c3"]
+
+
+# --- what the README says of the keys -------------------------------------------------------------
+
+
+def shown(value) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+
+
+def test_the_readme_tells_every_key_of_a_text_recipe_with_its_default():
+    text = (assets.folder("finetune") / "README.md").read_text("utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| (?:`([^`]+)`|see below)? *\|", text, re.MULTILINE))
+    for kind in (Recipe, Prompted, FloorRecipe, TextRecipe):
+        for key, field in kind.model_fields.items():
+            grouped = field.is_required() or isinstance(field.default, Options)
+            assert told[key] == ("" if grouped else shown(field.default)), key
+    for name, group in {"lora": Lora, "shots": Shots, "scratch": Scratch}.items():
+        row = next(
+            line
+            for line in text.splitlines()
+            if f"| `{name}` | `{next(iter(group.model_fields))}`" in line
+        )
+        said = re.findall(r"`(\w+)` ([^,(|]+)", row)
+        assert {k: v.strip() for k, v in said if k != name} == {
+            key: shown(value) for key, value in group().model_dump().items()
+        }

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from textualize import assets
+from textualize.evaluate.settings import is_prompt_suite, load_prompt_suite, template_of
 from textualize.evaluate.suite import load_suite
 from textualize.finetune.recipe import load_recipe, parse
 from textualize.methods import METHODS
@@ -23,10 +24,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"errors", "types", "labels"},
     {"speakers", "files", "store", "assets", "datasets", "extract", "wording", "describe",
-     "methods", "weights", "windows"},
-    {"sandbox", "prompt", "predictions"},
+     "methods", "surroundings", "weights", "windows"},
+    {"sandbox", "variables", "prompt", "predictions"},
     {"text", "baselines", "explain"},
-    {"finetune", "evaluate"},
+    {"finetune", "evaluate", "serve"},
     {"doctor", "demo", "corpus", "console", "cli"},
 ]  # fmt: skip
 ONLY_IN = {
@@ -105,9 +106,13 @@ def test_every_recipe_round_trips_through_its_resolved_form():
 
 def test_every_suite_parses_and_its_recipes_exist():
     for name in assets.names("eval", ".yaml"):
+        if is_prompt_suite(name):
+            for setting in load_prompt_suite(name).settings:
+                template_of(setting)
+            continue
         suite = load_suite(name)
         for method in suite.methods:
-            load_recipe(method)
+            suite.recipe(method)
         load_template(suite.template)
 
 

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from textualize.finetune.train import train
     from textualize.methods import load
     from textualize.prompt import render
+    from textualize.serve.client import Client
     from textualize.store import Corpus
 
 __version__ = "0.1.0"
 
 # name -> module; imported on first use, so that `import textualize` stays light
 _LAZY = {
+    "Client": "textualize.serve.client",
     "Corpus": "textualize.store",
     "describe": "textualize.describe",
     "grouped_folds": "textualize.datasets.folds",
@@ -43,9 +45,9 @@ _LAZY = {
 }
 
 __all__ = [
-    "Clip", "Corpus", "Cue", "Prediction", "Prompt", "Record", "Span", "TextualizeError", "Track",
-    "Utterance", "describe", "evaluate", "extract", "grouped_folds", "load", "load_dataset",
-    "load_fold", "published_fold", "render", "train",
+    "Client", "Clip", "Corpus", "Cue", "Prediction", "Prompt", "Record", "Span",
+    "TextualizeError", "Track", "Utterance", "describe", "evaluate", "extract", "grouped_folds",
+    "load", "load_dataset", "load_fold", "published_fold", "render", "train",
 ]  # fmt: skip
 
 

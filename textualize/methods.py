@@ -67,20 +67,30 @@ METHODS: Mapping[str, Entry] = {
         "finetune",
         "causal LLM that answers by scoring every label, LoRA or from scratch",
     ),
-    "concat": Entry(
+    "linear": Entry(
         "textualize.baselines.fusion:FeatureMethod",
-        "textualize.finetune.baseline:train_features",
+        "textualize.finetune.linear:train_linear",
         "tracks",
         "finetune",
-        "concatenated functionals of every track + MLP",
+        "functionals of every track + logistic regression, or ridge where labels are numbers",
     ),
-    "jca": Entry(
-        "textualize.baselines.fusion:FeatureMethod",
-        "textualize.finetune.baseline:train_features",
-        "tracks",
-        "finetune",
-        "joint cross-attention (Praveen et al. 2022), corrected wiring",
-    ),
+    **{
+        name: Entry(
+            "textualize.baselines.fusion:FeatureMethod",
+            "textualize.finetune.baseline:train_features",
+            "tracks",
+            "finetune",
+            about,
+        )
+        for name, about in (
+            ("concat", "concatenated functionals of every track + MLP"),
+            ("jca", "joint cross-attention (Praveen et al. 2022), four wirings"),
+            ("jmt", "joint multimodal transformer (Waligora et al. 2024), correct layout"),
+            ("lfan", "leader-follower attention over streams, causal encoders (Richet et al.)"),
+            ("can", "channel attention over concatenated streams (Richet et al. 2024)"),
+            ("pkdot", "privileged distillation by optimal transport (Aslam et al. 2024)"),
+        )
+    },
 }
 
 

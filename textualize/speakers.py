@@ -40,6 +40,7 @@ def _functionals(track: Track) -> Float32:
     values = np.asarray(track.values, dtype=np.float64)
     times = track.times
     seen = np.isfinite(values)
+    values = np.where(seen, values, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # empty columns are NaN by contract
         mean = np.nanmean(values, axis=0)
@@ -55,7 +56,7 @@ def _functionals(track: Track) -> Float32:
 
 def _percentiles(values: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the 10th and 90th percentile of each column's seen rows, (2, D)."""
-    if seen.all():
+    if len(values) and seen.all():
         return np.asarray(np.percentile(values, [10, 90], axis=0))
     # column by column: numpy's own nanpercentile is an order slower
     columns = [values[s, i] for i, s in enumerate(seen.T)]

@@ -28,7 +28,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as safetensors_bytes
 
-from textualize import speakers
+from textualize import speakers, surroundings
 from textualize.errors import TextualizeError
 from textualize.files import (
     Json,
@@ -376,8 +376,9 @@ class Corpus:
         return Record(entry.clip, tracks, ordered, status)
 
     def records(self, where: Where | None = None) -> list[Record]:
-        """Read all records, each with its subject's statistics over those read."""
-        return speakers.attach([self.record(e) for e in self.iter_entries(where)])
+        """Read all records, each with what those read say of its subject and around it."""
+        found = [self.record(e) for e in self.iter_entries(where)]
+        return surroundings.attach(speakers.attach(found))
 
     def stream(self, where: Where | None = None) -> Iterator[Record]:
         """Yield what `records` returns one at a time: each is read when its turn comes.

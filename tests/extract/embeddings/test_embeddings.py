@@ -558,7 +558,7 @@ def test_a_model_is_found_in_the_hubs_cache(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
     monkeypatch.setattr(
-        "textualize.extract.embeddings.pretrained.snapshot_download",
+        "textualize.weights.models.snapshot_download",
         partial(snapshot_download, cache_dir=tmp_path),
     )
     for sensor in (VisionModel("lab/vit"), VisionModel("lab/vit", revision=commit)):

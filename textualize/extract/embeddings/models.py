@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError
-from textualize.extract.embeddings.pretrained import Kind, first_line, load_pretrained
+from textualize.extract.embeddings.pretrained import Kind, load_pretrained
 from textualize.extract.embeddings.vectors import (
     block_length,
     equal_rows,
@@ -48,6 +48,7 @@ from textualize.extract.embeddings.windows import Windows
 from textualize.extract.sensor import CLIP_ERRORS, Options, Reader, Reading, Reads
 from textualize.extract.sound import SAMPLE_RATE
 from textualize.types import Float32, Modality, Utterance
+from textualize.weights.models import first_line
 
 if TYPE_CHECKING:
     from textualize.extract.sound import Stretch

