@@ -105,7 +105,7 @@ def test_a_batch_answers_in_order_and_one_bad_clip_spoils_no_other(client):
     ("body", "status"),
     [
         ({}, 422),
-        ({"transcript": "x", "temprature": 1}, 422),
+        ({"transcript": "x", "heat": 1}, 422),
         ({"transcript": "x", "cues": [{"modality": "speech", "text": "y"}]}, 422),
         ({"cues": [{"modality": "smell", "text": "y"}]}, 422),
         ({"transcript": "x", "model": "nobody"}, 404),
