@@ -154,3 +154,14 @@ def test_importing_and_asking_for_help_load_nothing_heavy():
     assert loaded == ""
     _, loaded = timed("from textualize.cli import run; run(['--help'])")
     assert loaded == ""
+
+
+def test_the_report_of_the_demo_needs_no_extra():
+    """The wheel alone reads, compares and verifies: nothing of an extra may be imported for it."""
+    extras = ("torch", "transformers", "huggingface_hub", "peft", "mediapipe")
+    script = "import sys\nimport textualize.demo.run, textualize.evaluate.verify\n"
+    script += f"print([m for m in {extras} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

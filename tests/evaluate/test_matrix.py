@@ -350,7 +350,7 @@ def test_an_endpoint_is_asked_the_same_and_unread_answers_count_wrong(corpus, tm
 
 def test_gains_are_of_matched_cells_beside_the_spread_of_wording(corpus):
     from textualize.evaluate.matrix_findings import Header
-    from textualize.evaluate.prompted import CellAnswers
+    from textualize.evaluate.settings import CellAnswers
 
     records = corpus.records()[:16]
     right = {

@@ -28,7 +28,7 @@ from textualize.evaluate.compare import FEW_GROUPS
 from textualize.evaluate.leaks import Material, find_leaks, prompt_leaks
 from textualize.evaluate.matrix_findings import Header, Matrix, build_matrix
 from textualize.evaluate.matrix_page import write_matrix
-from textualize.evaluate.prompted import Asked, CellAnswers, LocalModel, Seen
+from textualize.evaluate.prompted import Asked, LocalModel, Seen
 from textualize.evaluate.sealed import (
     begin_ledger,
     is_sealed,
@@ -37,7 +37,7 @@ from textualize.evaluate.sealed import (
     reopened,
 )
 from textualize.evaluate.served import ServedModel
-from textualize.evaluate.settings import PromptSuite, Setting, template_of
+from textualize.evaluate.settings import CellAnswers, PromptSuite, Setting, template_of
 from textualize.files import digest_of, read_json, write_json_atomic
 from textualize.finetune.recipe import Shots
 from textualize.finetune.run_folder import RunFolder

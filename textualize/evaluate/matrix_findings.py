@@ -16,8 +16,7 @@ from typing import Any
 from textualize.evaluate import compare
 from textualize.evaluate.answers import Answers, answers
 from textualize.evaluate.compare import Difference, Interval
-from textualize.evaluate.prompted import CellAnswers
-from textualize.evaluate.settings import AXES, Setting
+from textualize.evaluate.settings import AXES, CellAnswers, Setting
 from textualize.evaluate.spoken import (
     difference_text,
     interval_text,

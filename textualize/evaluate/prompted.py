@@ -19,7 +19,7 @@ from torch import Tensor
 from textualize.describe import describe
 from textualize.errors import TextualizeError
 from textualize.evaluate.sealed import run_digest
-from textualize.evaluate.settings import Setting, template_of
+from textualize.evaluate.settings import CellAnswers, Setting, template_of
 from textualize.files import digest_of
 from textualize.finetune.recipe import Shots, TextRecipe
 from textualize.finetune.run_folder import RunFolder
@@ -52,14 +52,6 @@ class Asked:
     prompts: tuple[Any, ...]
     lost: tuple[budget.Lost, ...]
     digest: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CellAnswers:
-    """One cell's answers in the order of its clips, and the tokens of each prompt."""
-
-    predictions: tuple[Prediction, ...]
-    tokens: tuple[int, ...]
 
 
 class Worded:

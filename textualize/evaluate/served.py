@@ -9,8 +9,8 @@ import numpy as np
 
 from textualize.errors import TextualizeError
 from textualize.evaluate.endpoint import Endpoint, Messages, Reply, ask_all, messages
-from textualize.evaluate.prompted import Asked, CellAnswers, Worded, WordedReader
-from textualize.evaluate.settings import Setting, template_of
+from textualize.evaluate.prompted import Asked, Worded, WordedReader
+from textualize.evaluate.settings import CellAnswers, Setting, template_of
 from textualize.files import digest_of
 from textualize.finetune.recipe import Shots
 from textualize.labels import LabelSet

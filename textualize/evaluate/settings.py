@@ -22,6 +22,7 @@ from textualize.errors import TextualizeError
 from textualize.evaluate.endpoint import Endpoint
 from textualize.prompt import Template, load_template, with_parts
 from textualize.text.answers import Kind
+from textualize.types import Prediction
 from textualize.wording import Register
 
 
@@ -212,3 +213,11 @@ def _paraphrased(template: str) -> dict[int, dict[str, str]]:
             return found
         found[n] = own
     return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellAnswers:
+    """One cell's answers in the order of its clips, and the tokens of each prompt."""
+
+    predictions: tuple[Prediction, ...]
+    tokens: tuple[int, ...]
