@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,20 @@ def digest_of(value: object) -> str:
     """Return the sha256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's content; raises OSError where it cannot be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """Return one sha256 of the contents of files, in the order given."""
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(bytes.fromhex(file_digest(path)))
+    return whole.hexdigest()
 
 
 def read_json(path: Path, what: str) -> Json:

@@ -10,7 +10,7 @@ from textualize.evaluate.combine import Part
 from textualize.evaluate.fusing import with_combination
 from textualize.evaluate.report import CLIPS, DIGESTS, FILES, write_report
 from textualize.evaluate.verify import verify_report
-from textualize.weights.download import sha256
+from textualize.files import file_digest
 
 
 def halves(own):
@@ -40,7 +40,7 @@ def copy(written, tmp_path):
 
 def signed_again(folder):
     """What somebody does who knows of the digests."""
-    digests = {name: sha256(folder / name) for name in FILES}
+    digests = {name: file_digest(folder / name) for name in FILES}
     (folder / DIGESTS).write_text(json.dumps(digests), "utf-8")
 
 

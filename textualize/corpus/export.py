@@ -7,7 +7,6 @@ why, sha256 of every file). The same corpus and options give the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -27,7 +26,7 @@ from textualize.corpus.share import Disguise, Share, by_hash
 from textualize.corpus.verify import verify_share
 from textualize.corpus.writing import Options, Style, Writer
 from textualize.errors import TextualizeError, unknown
-from textualize.files import StorageError, write_json_atomic, write_text_atomic
+from textualize.files import StorageError, file_digest, write_json_atomic, write_text_atomic
 from textualize.predictions import read_predictions
 from textualize.prompt import Template, load_template
 from textualize.store import Corpus
@@ -294,9 +293,7 @@ def _verified(made: Exported, partial: Path, corpus: Corpus, share: Share) -> Ex
 def _digests(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        found[path.relative_to(folder).as_posix()] = digest
+        found[path.relative_to(folder).as_posix()] = file_digest(path)
     return found
 
 

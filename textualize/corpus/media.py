@@ -11,6 +11,7 @@ from pathlib import Path
 from textualize.corpus.findings import Finding, about
 from textualize.corpus.measures import Row, overlapping
 from textualize.errors import TextualizeError
+from textualize.files import file_digest
 from textualize.types import Clip, Span
 
 SHORTEST_S = 0.04  # a frame: nothing can be seen or heard in less
@@ -120,11 +121,8 @@ def with_digests(rows: Sequence[Row]) -> list[Row]:
 
 
 def _digest(path: Path) -> str:
-    import hashlib
-
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     except OSError:
         return str(path)
 

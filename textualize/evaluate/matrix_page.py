@@ -16,10 +16,9 @@ from textualize.evaluate import charts
 from textualize.evaluate.html import TEMPLATES
 from textualize.evaluate.matrix_findings import Matrix, build_matrix, header_from_json
 from textualize.evaluate.settings import CellAnswers, Setting
-from textualize.files import read_json, write_json_atomic, write_text_atomic
+from textualize.files import file_digest, read_json, write_json_atomic, write_text_atomic
 from textualize.predictions import prediction_json
 from textualize.types import Clip, Prediction, Record
-from textualize.weights.download import sha256
 
 Answered = Mapping[str, Mapping[Setting, CellAnswers]]
 
@@ -59,7 +58,7 @@ def write_matrix(
     }
     for name, text in files.items():
         write_text_atomic(folder / name, text)
-    digests = {name: sha256(folder / name) for name in files}
+    digests = {name: file_digest(folder / name) for name in files}
     write_json_atomic(folder / "report.json", {**matrix.to_json(), "files": digests})
     return folder / "report.html"
 
@@ -112,7 +111,7 @@ def rebuilt_matrix(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, digest in stored["files"].items():
         if not (folder / name).is_file():
             raise TextualizeError(f"no {name} in {folder}")
-        if sha256(folder / name) != digest:
+        if file_digest(folder / name) != digest:
             raise TextualizeError(f"{folder / name} is not the file this report was written with")
     parts, records = _read(folder / "predictions.jsonl")
     header = header_from_json(stored["header"])

@@ -34,11 +34,10 @@ from textualize.evaluate.strata import (
 )
 from textualize.evaluate.tallies import LOWER_IS_BETTER
 from textualize.explain import Explanation
-from textualize.files import read_json, write_json_atomic, write_text_atomic
+from textualize.files import file_digest, read_json, write_json_atomic, write_text_atomic
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
 from textualize.types import MODALITIES, Prompt, Record
-from textualize.weights.download import sha256
 
 __all__ = ["Report", "Trained", "build_report", "read_run", "write_report"]
 
@@ -350,5 +349,5 @@ def write_report(
         report, records, prompts or {}, predictions, explanations=explanations
     )
     write_text_atomic(out / "report.html", page)
-    write_json_atomic(out / DIGESTS, {name: sha256(out / name) for name in FILES})
+    write_json_atomic(out / DIGESTS, {name: file_digest(out / name) for name in FILES})
     return out / "report.html"

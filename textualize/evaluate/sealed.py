@@ -22,10 +22,9 @@ from typing import Literal
 import textualize
 from textualize.datasets.given import Fold
 from textualize.errors import TextualizeError
-from textualize.files import digest_of, read_json
+from textualize.files import digest_of, file_digest, read_json
 from textualize.finetune.run_folder import RunFolder
 from textualize.types import Clip, Record
-from textualize.weights.download import sha256
 
 Part = Literal["test", "validation"]
 NAME = "test"  # of the split that is sealed
@@ -166,7 +165,7 @@ def opened_line(paths: Iterable[Path]) -> str:
 def run_digest(run: Path) -> str:
     """Return the sha256 of what a run answers with: recipe, labels, split, prompt and weights."""
     files = {f for pattern in (*_RUN, *_WEIGHTS) for f in run.glob(pattern) if f.is_file()}
-    return digest_of({str(f.relative_to(run)): sha256(f) for f in sorted(files)})
+    return digest_of({str(f.relative_to(run)): file_digest(f) for f in sorted(files)})
 
 
 @cache

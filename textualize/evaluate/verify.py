@@ -20,10 +20,9 @@ from textualize.evaluate.matrix_findings import KIND
 from textualize.evaluate.matrix_page import rebuilt_matrix
 from textualize.evaluate.report import CLIPS, DIGESTS, FILES, build_report
 from textualize.evaluate.strata import Condition
-from textualize.files import read_json
+from textualize.files import file_digest, read_json
 from textualize.labels import LABEL_SETS, LabelSet
 from textualize.types import Clip, Prediction, Record
-from textualize.weights.download import sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ def changed_files(folder: Path) -> list[str]:
     digests = read_json(folder / DIGESTS, "digests of a report")
     found = [n for n in FILES if n not in digests]  # the list itself may have been shortened
     for name, digest in sorted(digests.items()):
-        if not (folder / name).is_file() or sha256(folder / name) != digest:
+        if not (folder / name).is_file() or file_digest(folder / name) != digest:
             found.append(name)
     return found
 

@@ -6,7 +6,6 @@ late keeps its delay, and formats whose clocks start anywhere (MPEG-TS, MPEG-PS)
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError, unknown
 from textualize.extract.sound import SAMPLE_RATE, Stretch, stretches
+from textualize.files import file_digest
 from textualize.types import Clip, Float32, Span
 
 _MAX_PIXELS = 120_000_000  # above any camera; a damaged header can claim gigapixels
@@ -312,8 +312,7 @@ def media_digest(path: Path) -> str:
     """Return the SHA-256 of a file's content, hex; raises TextualizeError if unreadable."""
     _size(Path(path))
     try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(Path(path))
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
 

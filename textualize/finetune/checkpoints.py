@@ -6,7 +6,6 @@ the power went is recognised by that and skipped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from safetensors.torch import save as tensor_bytes
 from transformers import TrainerState
 
 from textualize.errors import TextualizeError
-from textualize.files import write_bytes_atomic, write_json_atomic
+from textualize.files import file_digest, write_bytes_atomic, write_json_atomic
 from textualize.finetune.recipe import TextRecipe
 
 SCORES = ("macro_f1", "weighted_f1", "accuracy")
@@ -44,7 +43,7 @@ def save_trained(net: torch.nn.Module, checkpoint: Path) -> None:
 
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != SEAL)
-    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    return {f.name: file_digest(f) for f in files}
 
 
 def whole(checkpoint: Path) -> bool:

@@ -6,7 +6,6 @@ where there is no network.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import threading
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, getproxies, urlopen
 
 from textualize.errors import TextualizeError, missing_package
+from textualize.files import file_digest
 
 REACH_S = 4.0  # a name or a host that has not answered by then is not there
 STALL_S = 20.0  # a download that has been silent so long has stopped
@@ -29,12 +29,6 @@ Progress = Callable[[int, int], None]  # bytes there, bytes in all (0: unknown)
 
 class NoNetworkError(TextualizeError):
     """There is no network, or none is wanted; the next download would fail the same way."""
-
-
-def sha256(path: Path) -> str:
-    """Return the sha256 of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def hub_address() -> str:
@@ -83,9 +77,9 @@ def from_address(address: str, target: Path, digest: str, progress: Progress) ->
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    if not (part.is_file() and sha256(part) == digest):  # all there, only not yet checked
+    if not (part.is_file() and file_digest(part) == digest):  # all there, only not yet checked
         _append(address, part, progress)
-    found = sha256(part)
+    found = file_digest(part)
     if found != digest:
         part.unlink()
         raise TextualizeError(

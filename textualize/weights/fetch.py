@@ -18,6 +18,7 @@ import yaml
 from textualize import assets
 from textualize.errors import TextualizeError, unknown
 from textualize.extract.sensor import PRESETS, SENSORS, parse_spec
+from textualize.files import file_digest
 from textualize.weights.cache import (
     Files,
     expected,
@@ -36,7 +37,6 @@ from textualize.weights.download import (
     from_address,
     from_hub,
     hub_address,
-    sha256,
 )
 from textualize.weights.table import OF_SENSOR, WEIGHTS, Weights
 
@@ -189,7 +189,7 @@ def fetch_all(
 
 def _digests(files: Files, expected: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Return every file's sha256, and the names of those that are not as expected."""
-    digests = {name: sha256(path) for name, path in files.items()}
+    digests = {name: file_digest(path) for name, path in files.items()}
     return digests, [n for n, found in digests.items() if expected.get(n, found) != found]
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download, snapshot_download
 
 from textualize.errors import TextualizeError, missing_package
-from textualize.files import digest_of, read_json
-from textualize.weights.download import sha256
+from textualize.files import digest_of, file_digest, read_json
 from textualize.weights.table import WEIGHTS
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")  # name or owner/name
@@ -99,7 +98,7 @@ def weights_digest(folder: Path, name: str = "") -> str:
     """
     whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if whole.is_file():
-        return file_digest(whole)
+        return blob_digest(whole)
     name = name or str(folder)
     if not index.is_file():
         raise TextualizeError(
@@ -110,13 +109,13 @@ def weights_digest(folder: Path, name: str = "") -> str:
     absent = [s for s in shards if not (folder / s).is_file()]
     if absent:
         raise TextualizeError(f"model '{name}' lacks {absent[0]}: give the complete model")
-    return digest_of({shard: file_digest(folder / shard) for shard in shards})
+    return digest_of({shard: blob_digest(folder / shard) for shard in shards})
 
 
-def file_digest(file: Path) -> str:
+def blob_digest(file: Path) -> str:
     """Return the sha256 of a file; the hub's cache names large files by theirs."""
     stored = file.resolve().name
-    return stored if _SHA256.fullmatch(stored) else sha256(file)
+    return stored if _SHA256.fullmatch(stored) else file_digest(file)
 
 
 def first_line(error: BaseException) -> str:

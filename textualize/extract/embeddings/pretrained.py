@@ -28,7 +28,7 @@ try:
 
     from textualize.weights.models import (
         Source,
-        file_digest,
+        blob_digest,
         find_model,
         first_line,
         weights_digest,
@@ -128,7 +128,7 @@ def identity_of(source: Source, kind: Kind) -> dict[str, str | float | int | boo
         # a folder's path says nothing about its content, and differs between machines
         "model": source.folder.resolve().name if is_folder else source.name,
         "revision": "" if is_folder else source.commit,
-        "configuration": digest_of({f.name: file_digest(f) for f in files if f.is_file()}),
+        "configuration": digest_of({f.name: blob_digest(f) for f in files if f.is_file()}),
     }
 
 

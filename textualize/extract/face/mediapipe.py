@@ -22,9 +22,10 @@ from textualize.extract.face.action_units import Float64
 from textualize.extract.face.images import patch
 from textualize.extract.face.people import POLICIES
 from textualize.extract.face.reader import ACCEPTED, FaceReader, Seen, Wanted
-from textualize.extract.face.tracks import Box, inside, middle, weights_digest
+from textualize.extract.face.tracks import Box, inside, middle
 from textualize.extract.sensor import Options, Reads
 from textualize.extract.video import Media
+from textualize.files import files_digest
 from textualize.types import Modality
 
 _MODELS = (
@@ -105,7 +106,7 @@ class Models:
         modules = Path(mediapipe.__file__).parent / "modules"
         self._landmarker = _landmarker(task) if task else None
         files = [modules / name for name in _MODELS]
-        self.digest = weights_digest([*files, task] if task else files)
+        self.digest = files_digest([*files, task] if task else files)
         self._warned = False
         self._tracker = FaceMesh(refine_landmarks=True)
         self._still = FaceMesh(refine_landmarks=True, static_image_mode=True)

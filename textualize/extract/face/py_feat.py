@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from textualize.errors import TextualizeError, missing_package, unknown
 from textualize.extract.face.people import Cuts
 from textualize.extract.face.py_feat_faces import Faces
-from textualize.extract.face.tracks import nearest_rows, on_grid, weights_digest
+from textualize.extract.face.tracks import nearest_rows, on_grid
 from textualize.extract.sensor import Options, Reader, Reading, Reads
 from textualize.extract.video import Frame, Media
+from textualize.files import files_digest
 from textualize.types import Modality, Status, Track
 
 POLICIES = ("largest", "most_confident", "all")
@@ -89,7 +90,7 @@ class PyFeatFace:
         self._batch = batch
         self.version = f"{feat.__version__}+2"
         self.options: Options = {"device": device, "identity": identity, "policy": policy}
-        self.weights = weights_digest(files[name] for name in sorted(files))
+        self.weights = files_digest(files[name] for name in sorted(files))
 
     def begin(self, media: Media) -> PyFeatReader:
         """Return a reader of the clip's faces."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,15 +45,6 @@ def nearest_rows(times: NDArray[np.floating[Any]], media: Media) -> NDArray[np.i
     right = np.abs(times[np.minimum(order, len(times) - 1)] - grid)
     best = np.where(left <= right, order - 1, np.minimum(order, len(times) - 1))
     return np.where(np.minimum(left, right) <= 1 / media.rate_hz + 1e-6, best, -1)
-
-
-def weights_digest(files: Iterable[Path]) -> str:
-    """Return one SHA-256, hex, of the contents of a sensor's model files, in the order given."""
-    total = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -6,7 +6,6 @@ Decoding stays at temperature 0, so that a clip always gives the same words.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from textualize.errors import TextualizeError, missing_package, unknown
 from textualize.extract.sensor import Reader, Reads
 from textualize.extract.speech import voice_activity
 from textualize.extract.speech.listening import CHUNK_S, Listener, Said, batch_for, cut, said_by
+from textualize.files import files_digest
 from textualize.types import Float32, Modality, Span
 
 if TYPE_CHECKING:
@@ -296,11 +296,7 @@ def _openai_weights(model: str, whisper: Any) -> Path | None:
 
 def digest(paths: Iterable[Path]) -> str:
     """Return 16 hex digits of the SHA-256 over files' contents, in order."""
-    whole = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as stream:
-            whole.update(hashlib.file_digest(stream, "sha256").digest())
-    return whole.hexdigest()[:16]
+    return files_digest(paths)[:16]
 
 
 def _check(language: str, known: Iterable[str]) -> None:
