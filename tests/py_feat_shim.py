@@ -44,6 +44,7 @@ def loads() -> bool:
 def define() -> None:
     """Define `torchvision::nms` in plain torch: greedy, by falling score."""
     import torch
+    from torch.library import Library
 
     def nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.Tensor:
         left = scores.argsort(descending=True)
@@ -58,11 +59,11 @@ def define() -> None:
             left = left[shared / (area[best] + area[left] - shared) <= threshold]
         return torch.stack(kept) if kept else scores.new_zeros(0, dtype=torch.long)
 
-    library = torch.library.Library("torchvision", "DEF")
+    operators = Library("torchvision", "DEF")
     for name in ("nms", "qnms"):  # torchvision registers the shapes of both
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.impl("nms", nms, "CompositeExplicitAutograd")
-    globals()["_library"] = library  # the operator goes when the library is collected
+        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    operators.impl("nms", nms, "CompositeExplicitAutograd")
+    globals()["_operators"] = operators  # they go when this is collected
 
 
 if __name__ == "sitecustomize":

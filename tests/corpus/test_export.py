@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from textualize.corpus.captions import clock, field_of, file_name
@@ -107,6 +107,7 @@ def test_datasets_opens_the_texts_and_labels_that_training_renders(corpus, tmp_p
     st.lists(st.text(max_size=40), min_size=1, max_size=6),
     st.lists(st.text(min_size=1, max_size=12), min_size=2, max_size=4, unique=True),
 )
+@example(said=["x"], names=["a", "\x85", "\u2028 b", "中"])
 def test_any_words_and_labels_come_back_from_datasets(tmp_path_factory, said, names):
     tmp_path = tmp_path_factory.mktemp("any")
     names = sorted(names)

@@ -52,7 +52,8 @@ def _header(made: Exported, what: Plan, options: Options) -> str:
         "dataset_info": {"features": features(what, options)},
         "task_categories": ["text-classification"],
     }
-    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    # escaped beyond ASCII: written as they are, U+0085 and U+2028 are read back as spaces
+    text = yaml.safe_dump(value, sort_keys=False, width=100)
     return f"---\n{text}---\n"
 
 
