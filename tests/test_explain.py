@@ -8,7 +8,7 @@ from rich.console import Console
 
 from textualize.console import explanation_table
 from textualize.errors import TextualizeError
-from textualize.evaluate.suite import evaluate
+from textualize.evaluate.finished import evaluate
 from textualize.explain import explain, without_each, worded
 from textualize.finetune.recipe import load_recipe
 from textualize.finetune.train import train

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from textualize.datasets.folds import grouped_folds, published_fold
     from textualize.datasets.published import load_fold
     from textualize.describe import describe
-    from textualize.evaluate.suite import evaluate
+    from textualize.evaluate.finished import evaluate
     from textualize.extract.pipeline import extract
     from textualize.finetune.train import train
     from textualize.methods import load

@@ -21,7 +21,7 @@ from textualize.types import Cue, Prediction, Record
 if TYPE_CHECKING:
     from textualize.doctor import Finding
     from textualize.evaluate.matrix import Prompted
-    from textualize.evaluate.suite import Evaluated
+    from textualize.evaluate.report_files import Evaluated
     from textualize.explain import Explanation
     from textualize.extract.pipeline import Outcome
     from textualize.finetune.run_folder import RunFolder

@@ -105,6 +105,20 @@ def files_digest(paths: Iterable[Path]) -> str:
     return whole.hexdigest()
 
 
+def whole_lines(path: Path) -> list[str]:
+    """Return the lines of a file that lines are added to; a last one that was cut off is removed.
+
+    Without the file there are none.
+    """
+    if not path.is_file():
+        return []
+    text = path.read_text("utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, "utf-8")
+    return whole.split("\n")[:-1]
+
+
 def read_json(path: Path, what: str) -> Json:
     """Return a JSON object; raises TextualizeError naming `what` if it is missing or damaged."""
     try:

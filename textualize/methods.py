@@ -33,7 +33,7 @@ class Entry:
 
     load: str
     train: str
-    reads: Literal["words", "tracks", "nothing"]
+    reads: Literal["words", "tracks", "pictures", "nothing"]
     extra: str | None
     about: str
 
@@ -89,6 +89,21 @@ METHODS: Mapping[str, Entry] = {
             ("lfan", "leader-follower attention over streams, causal encoders (Richet et al.)"),
             ("can", "channel attention over concatenated streams (Richet et al. 2024)"),
             ("pkdot", "privileged distillation by optimal transport (Aslam et al. 2024)"),
+            ("subject-msda", "adaptation to a person without labels (Zeeshan et al. 2024)"),
+        )
+    },
+    **{
+        name: Entry(
+            "textualize.baselines.pictured:PictureMethod",
+            "textualize.finetune.baseline:train_features",
+            "pictures",
+            "finetune",
+            about,
+        )
+        for name, about in (
+            ("stochastic-softmax", "temporal stochastic softmax (Ayral et al. 2021), inflated CNN"),
+            ("dmsn", "decomposed multiscale 3-D CNN, a reconstruction (de Melo et al. 2024)"),
+            ("au-guided", "attention led to action units (Belharbi et al. 2024), single faces"),
         )
     },
 }

@@ -161,31 +161,59 @@ def load_template(
     TextualizeError if a file is missing or does not parse, the register is unknown, or the
     template does not use the context it shall be given.
     """
-    letters = _checked_letters(modalities)
-    _checked_register(register)
     path = assets.find("prompts", name, ".jinja")
-    shipped = assets.folder("prompts")
-    source = str(name) if str(name).endswith(".jinja") else f"prompts/{path.name}"
-    text = _read(path, path.parent)
+    return template_of(
+        _read(path, path.parent),
+        path.stem,
+        modalities,
+        source=str(name) if str(name).endswith(".jinja") else f"prompts/{path.name}",
+        beside=path.parent,
+        levels=levels,
+        turns=turns,
+        register=register,
+        context_s=context_s,
+        future_turns=future_turns,
+    )
+
+
+def template_of(
+    text: str,
+    name: str,
+    modalities: str = "TVA",
+    *,
+    source: str = "",
+    beside: Path | None = None,
+    levels: bool = False,
+    turns: int = 0,
+    register: Register = "terse",
+    context_s: float = 0.0,
+    future_turns: int = 0,
+) -> Template:
+    """Return a text as a template; its parts are looked up in `beside`, then among the shipped.
+
+    `source` is what errors call it, by default the name. Raises as `load_template` does.
+    """
+    source = source or f"{name}.jinja"
+    folders = [folder for folder in (beside, assets.folder("prompts")) if folder is not None]
     parts: dict[str, str] = {}
     waiting = _included(text, source)
     while waiting:
         part = waiting.pop()
         if part not in parts:
-            parts[part] = _read_part(part, source, (path.parent, shipped))
+            parts[part] = _read_part(part, source, folders)
             waiting += _included(parts[part], f"{Path(source).parent}/{part}")
     digest = _digest(text, parts)
     return _checked_context(
         Template(
-            path.stem,
+            name,
             source,
             text,
             parts,
             digest,
-            letters,
+            _checked_letters(modalities),
             levels,
             turns,
-            register,
+            _checked_register(register),
             context_s,
             future_turns,
         )

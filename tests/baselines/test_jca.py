@@ -148,15 +148,15 @@ def test_the_released_wiring_hears_audio_only_through_the_attended_video():
 
 def test_the_wirings_differ_in_what_the_head_reads():
     def width(wiring):
-        return network(wiring=wiring).head[0].in_features
+        return network(wiring=wiring).answer.heads[0][0].in_features
 
     assert [width(w) for w in WIRINGS] == [16, 16, 11, 16]  # released: 3 raw features, 8 attended
-    assert [network(wiring=w).skip is None for w in WIRINGS] == [False, True, True, False]
+    assert [network(wiring=w).answer.skip is None for w in WIRINGS] == [False, True, True, False]
 
 
 def test_the_first_stream_is_the_visual_one_whatever_it_is_called():
     net = network(widths={"face.au": 3, "voice": 5}, wiring="released")
-    assert net.head[0].in_features == 3 + 8
+    assert net.answer.heads[0][0].in_features == 3 + 8
 
 
 @pytest.mark.parametrize("names", [["visual"], ["visual", "audio", "text"]])

@@ -51,7 +51,7 @@ def test_parameters_are_those_of_the_publication():
     widths = {"visual": 512, "audio": 512}
     values = Task(kind="values", per_step=True, outputs=2, objective="ccc")
     net = network(values, widths=widths, hidden=512, skip=False)
-    assert size(net.heads) == 131_586
+    assert size(net.answer) == 131_586
     assert size(net) == 11_039_232 + 131_586
 
 

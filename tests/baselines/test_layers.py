@@ -10,8 +10,7 @@ from textualize.baselines.layers import (
     EncoderLayer,
     FeatureDropout,
     MaskedBatchNorm,
-    Skip,
-    encoders,
+    StreamEncoders,
     mean_over,
     receptive_field,
     sinusoidal,
@@ -174,12 +173,12 @@ def test_its_convolutions_are_weight_normed_with_kernel_and_residual():
 
 def test_channels_are_given_for_all_streams_or_for_each():
     widths = {"visual": 3, "audio": 5}
-    assert [e.width for e in encoders(widths, [8, 4], kernel=3, dropout=0.0)] == [4, 4]
+    assert StreamEncoders(widths, [8, 4], kernel=3, dropout=0.0).widths == [4, 4]
     each = {"audio": [8, 2], "visual": [6]}
-    assert [e.width for e in encoders(widths, each, kernel=3, dropout=0.0)] == [6, 2]
+    assert StreamEncoders(widths, each, kernel=3, dropout=0.0).widths == [6, 2]
     for wrong in ({"audio": [8]}, {**each, "text": [4]}, {**each, "audio": []}):
         with pytest.raises(TextualizeError, match="the streams are visual, audio"):
-            encoders(widths, wrong, kernel=3, dropout=0.0)
+            StreamEncoders(widths, wrong, kernel=3, dropout=0.0)
 
 
 # --- statistics -----------------------------------------------------------------------------------
@@ -228,17 +227,3 @@ def test_a_dropped_feature_is_dropped_at_every_step_of_its_clip():
     assert torch.equal(out, out[:, :1].expand_as(out))
     assert set(out.unique().tolist()) == {0.0, 2.0}
     assert torch.equal(net.eval()(x), x)
-
-
-def test_the_skip_is_linear_and_reads_seen_steps_only():
-    x, seen = sequence()
-    y, own = sequence(width=2, seed=5)
-    net = Skip([8, 2], 3, per_step=True, dropout=0.0)
-    out = net([with_nan(x, seen), with_nan(y, own)], [seen, own])
-    assert out.shape == (3, 7, 3)
-    assert torch.allclose(net([2 * x, 2 * y], [seen, own]), 2 * out, atol=1e-5)
-    clip = Skip([8, 2], 3, per_step=False, dropout=0.0)
-    statistics = [f(*z) for z in ((x, seen), (y, own)) for f in (mean_over, spread_over)]
-    expected = torch.cat(statistics, -1) @ clip.linear.weight.T
-    noisy = [with_nan(x, seen), with_nan(y, own)]
-    assert torch.allclose(clip(noisy, [seen, own]), expected, atol=1e-5)

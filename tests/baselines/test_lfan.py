@@ -82,7 +82,7 @@ def test_parameters_are_those_of_the_published_widths():
     channels["bert"] = channels["video"]
     widths = {"video": 512, "vggish": 128, "bert": 768}
     net = LFAN(widths, Task(outputs=8), steps=6, channels=channels, skip=False)
-    assert net.head.in_features == 128 + 96
+    assert net.answer.heads[0].in_features == 128 + 96
     assert size(net.follower) == size(follower)
 
 

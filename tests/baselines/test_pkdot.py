@@ -251,7 +251,8 @@ def test_a_batch_learns_from_the_teacher_that_does_best_on_it():
     for stream, other, which in (("bio", 1, 0), ("voice", 0, 1)):
         good = copy.deepcopy(net)
         with torch.no_grad():  # one that is sure of what is wrong
-            good.teachers[other].reader.head.bias.copy_(torch.tensor([50.0, -50.0, 0.0]))
+            sure = good.teachers[other].reader.answer.heads[0]
+            sure.bias.copy_(torch.tensor([50.0, -50.0, 0.0]))
         found, target = good._target(batch)
         own = good.teachers[which](batch)[1]
         assert found == stream

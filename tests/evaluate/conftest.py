@@ -14,6 +14,7 @@ import pytest
 from textualize.evaluate.findings import Report, Trained
 from textualize.evaluate.report import build_report
 from textualize.labels import LABEL_SETS, LabelSet
+from textualize.store import Corpus, Entry, Item, write_item
 from textualize.types import (
     Clip,
     Cue,
@@ -150,6 +151,35 @@ def invent(clips: int = 48) -> Invented:
 @pytest.fixture(scope="session")
 def invented() -> Invented:
     return invent()
+
+
+def filled(folder, label, prefix=""):
+    """Six people, eight clips each; the face tells the class, the voice half of it."""
+    corpus = Corpus.create(folder, None, [])
+    rng = np.random.default_rng(1)
+    entries = []
+    for s in range(6):
+        for i in range(8):
+            happy = i % 2
+            face = rng.normal(0.2 + 0.6 * happy, 0.1, (6, 2)).astype(np.float32)
+            voice = rng.normal(0.4 * happy, 1.0, (20, 2)).astype(np.float32)
+            tracks = {
+                "aus": Track(face, 12.5, 0.0, ("AU06", "AU12"), "probability", "test"),
+                "prosody": Track(voice, 40.0, 0.0, ("f0_st", "energy_db"), "named", "test"),
+            }
+            write_item(corpus.folder, f"{prefix}s{s}c{i}", Item(Status("observed", "test"), tracks))
+            own = ("calm", "happy")[happy] if label == "class" else 1.0 + happy + 0.1 * s + 0.01 * i
+            name = f"{prefix}s{s}c{i}"
+            clip = Clip(name, None, subject=f"{prefix}s{s}", label=own)
+            entries.append(Entry(clip, {"face": name}))
+    corpus.write_entries(entries)
+    return corpus
+
+
+@pytest.fixture(scope="session")
+def people():
+    """What fills a folder with a corpus: people(folder, "class" or "number", prefix of ids)."""
+    return filled
 
 
 class Stub:

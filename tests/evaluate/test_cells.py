@@ -8,49 +8,18 @@ import pytest
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
 from textualize.evaluate.findings import Report
-from textualize.evaluate.suite import (
-    Suite,
-    evaluate,
-    evaluation_records,
-    run_suite,
-    seed_runs,
-    suite_corpus,
-)
+from textualize.evaluate.finished import evaluate, evaluation_records, seed_runs
+from textualize.evaluate.suite import Suite, run_suite, suite_corpus
 from textualize.evaluate.verify import verify_report
 from textualize.files import read_json
-from textualize.store import Corpus, Entry, Item, write_item
-from textualize.types import Clip, Status, Track
 
 READS = {"tracks": ["aus", "prosody"], "speaker_relative": False}
 QUICK = READS | {"hidden": 4, "epochs": 2, "batch_size": 64}
 
 
-def made(folder, label, prefix=""):
-    """Six people, eight clips each; the face tells the class, the voice half of it."""
-    corpus = Corpus.create(folder, None, [])
-    rng = np.random.default_rng(1)
-    entries = []
-    for s in range(6):
-        for i in range(8):
-            happy = i % 2
-            face = rng.normal(0.2 + 0.6 * happy, 0.1, (6, 2)).astype(np.float32)
-            voice = rng.normal(0.4 * happy, 1.0, (20, 2)).astype(np.float32)
-            tracks = {
-                "aus": Track(face, 12.5, 0.0, ("AU06", "AU12"), "probability", "test"),
-                "prosody": Track(voice, 40.0, 0.0, ("f0_st", "energy_db"), "named", "test"),
-            }
-            write_item(corpus.folder, f"{prefix}s{s}c{i}", Item(Status("observed", "test"), tracks))
-            own = ("calm", "happy")[happy] if label == "class" else 1.0 + happy + 0.1 * s + 0.01 * i
-            name = f"{prefix}s{s}c{i}"
-            clip = Clip(name, None, subject=f"{prefix}s{s}", label=own)
-            entries.append(Entry(clip, {"face": name}))
-    corpus.write_entries(entries)
-    return corpus
-
-
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("classes") / "c", "class")
+def corpus(people, tmp_path_factory):
+    return people(tmp_path_factory.mktemp("classes") / "c", "class")
 
 
 def suite(**changes):
@@ -134,24 +103,24 @@ def test_a_folder_of_seeds_is_compared_as_one_method(corpus, done, tmp_path):
     _, _, where, _ = done
     folder = where / "runs/concat/fold1of2"
     assert [p.name for p in seed_runs(folder)] == ["seed-3", "seed-5"]
-    records = evaluation_records(corpus, [folder])
+    records = evaluation_records(corpus.records(), [folder])
     found = evaluate([folder], records, out=tmp_path, statistic="accuracy")
     (row,) = found.report.rows
     assert row.seeds == (3, 5) and row.clips == len(records) == 24
     assert seed_runs(where / "runs") == []
 
 
-def test_runs_are_evaluated_on_other_people(done, tmp_path):
+def test_runs_are_evaluated_on_other_people(people, done, tmp_path):
     _, _, where, _ = done
-    fresh = made(tmp_path / "fresh", "class", "new_")
+    fresh = people(tmp_path / "fresh", "class", "new_")
     runs = [where / "runs/linear/fold1of2/seed-3", where / "runs/linear/fold2of2/seed-3"]
-    assert len(evaluation_records(fresh, runs)) == 48  # none of them is a run's own
+    assert len(evaluation_records(fresh.records(), runs)) == 48  # none of them is a run's own
     with pytest.raises(TextualizeError, match="no labelled record"):
-        evaluation_records(fresh, runs[:1], "test")
+        evaluation_records(fresh.records(), runs[:1], "test")
 
 
-def test_numbers_have_their_own_scores(tmp_path):
-    corpus = made(tmp_path / "c", "number")
+def test_numbers_have_their_own_scores(people, tmp_path):
+    corpus = people(tmp_path / "c", "number")
     found = run_suite(
         suite(statistic="ccc", methods=["majority", "linear", "concat"], variants={},
               overrides={"linear": READS, "concat": QUICK}),

@@ -20,9 +20,9 @@ from textualize.evaluate.compounds import (
     translated,
 )
 from textualize.evaluate.findings import Report
+from textualize.evaluate.finished import evaluate
 from textualize.evaluate.html import render_report
 from textualize.evaluate.report import build_report
-from textualize.evaluate.suite import evaluate
 from textualize.evaluate.verify import verify_report
 from textualize.files import read_json
 from textualize.finetune.train import train

@@ -11,8 +11,11 @@ from textualize.datasets.given import Fold, given_fold, write_folds
 from textualize.datasets.published import PUBLISHED
 from textualize.errors import TextualizeError
 from textualize.evaluate.findings import Report
-from textualize.evaluate.leaks import Material, find_leaks, fold_leaks, name_leaks, prompt_leaks
-from textualize.evaluate.suite import Suite, evaluate, run_suite, suite_folds
+from textualize.evaluate.finished import evaluate
+from textualize.evaluate.fold_leaks import fold_leaks, name_leaks
+from textualize.evaluate.leaks import find_leaks, prompt_leaks
+from textualize.evaluate.material import Material
+from textualize.evaluate.suite import Suite, run_suite, suite_folds
 from textualize.files import read_json
 from textualize.finetune.recipe import load_recipe
 from textualize.finetune.run_folder import RunFolder
@@ -284,7 +287,7 @@ def test_what_could_not_be_looked_at_is_told(run):
     where = run(known, parts())
     (where / "fitted.json").unlink()
     seen = {i: r for i, r in known.items() if i[:2] != "v0"}
-    unfitted, absent = sought(seen, runs={"bow": [where]})[::-1]
+    unfitted, absent = sought(seen, runs={"bow": [where]})
     assert (absent.kind, absent.found, absent.of) == ("unchecked", 2, 12)
     assert (unfitted.kind, unfitted.severity) == ("statistics", "note")
 

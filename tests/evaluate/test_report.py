@@ -9,7 +9,8 @@ import pytest
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
 from textualize.evaluate.findings import Report
-from textualize.evaluate.report import DIGESTS, FILES, build_report, read_run, write_report
+from textualize.evaluate.report import build_report, read_run
+from textualize.evaluate.report_files import DIGESTS, FILES, write_report
 from textualize.files import read_json
 from textualize.finetune.recipe import parse
 from textualize.finetune.run_folder import RunFolder

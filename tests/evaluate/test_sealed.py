@@ -10,7 +10,8 @@ import pytest
 from textualize.datasets.given import Fold
 from textualize.errors import TextualizeError
 from textualize.evaluate import sealed
-from textualize.evaluate.suite import Suite, evaluate, evaluation_records, run_suite
+from textualize.evaluate.finished import evaluate, evaluation_records
+from textualize.evaluate.suite import Suite, run_suite
 from textualize.evaluate.verify import verify_report
 from textualize.finetune.run_folder import RunFolder
 from textualize.store import Corpus, Entry, Item, write_item
@@ -83,14 +84,14 @@ def test_cross_validation_stays_one_command(corpus, tmp_path):
 def test_runs_answer_the_test_split_on_demand_and_a_second_look_is_told(corpus, tmp_path):
     run_suite(suite(), corpus, tmp_path / "runs", tmp_path / "shut")
     run = next((tmp_path / "runs").rglob("splits.json")).parent
-    held = evaluation_records(corpus, [run], open_test=False)
+    held = evaluation_records(corpus.records(), [run], open_test=False)
     assert {r.clip.split for r in held} == {"validation"}
     on = evaluate([run], held, out=tmp_path / "v", corpus=corpus)
     assert on.report.title.startswith("ON VALIDATION") and sealed.WARNING in on.report.warnings
     assert not [x for x in on.report.leaks if x.severity == "leak"]
     with pytest.raises(TextualizeError, match="8 of these clips .* sealed.*--open-test"):
-        evaluation_records(corpus, [run], "test", open_test=False)
-    tested = evaluation_records(corpus, [run])
+        evaluation_records(corpus.records(), [run], "test", open_test=False)
+    tested = evaluation_records(corpus.records(), [run])
     with pytest.raises(TextualizeError, match="sealed"):
         evaluate([run], tested, out=tmp_path / "t")
     assert not lines(tmp_path / "runs/openings.jsonl")

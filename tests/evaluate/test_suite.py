@@ -98,7 +98,7 @@ def test_unusable_suites_are_one_line(tmp_path, text, message):
 
 
 def test_folds_together_sum_minutes_and_keep_notes(corpus, tmp_path):
-    from textualize.evaluate.report import Trained
+    from textualize.evaluate.findings import Trained
 
     a = Trained("jca", minutes=1.0, validation=0.5, clips_per_s=10.0, notes=("x",))
     b = Trained("jca", minutes=2.0, validation=0.7, clips_per_s=20.0)

@@ -8,7 +8,7 @@ import pytest
 from textualize.errors import TextualizeError
 from textualize.evaluate.combine import Part
 from textualize.evaluate.fusing import with_combination
-from textualize.evaluate.report import CLIPS, DIGESTS, FILES, write_report
+from textualize.evaluate.report_files import CLIPS, DIGESTS, FILES, write_report
 from textualize.evaluate.verify import verify_report
 from textualize.files import file_digest
 

@@ -53,6 +53,7 @@ def recipe(method, **settings):
         "epochs": 10,
         "lr": 5e-3,
         "batch_size": 12,
+        "linear_start": False,
     }
     if method == "jca":
         values["attention"] = 4
@@ -93,10 +94,12 @@ def test_the_same_seed_gives_the_same_weights(method, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["concat", "jca", "pkdot"])
-def test_a_killed_run_resumes_to_the_last_bit(method, tmp_path, monkeypatch):
-    whole, _ = train(tmp_path / "whole", recipe(method))
+@pytest.mark.parametrize("linear_start", [False, True])
+def test_a_killed_run_resumes_to_the_last_bit(method, linear_start, tmp_path, monkeypatch):
+    own = recipe(method, linear_start=linear_start)
+    whole, _ = train(tmp_path / "whole", own)
     run, write = RunFolder(tmp_path / "killed"), RunFolder.write_metrics
-    assert run.begin(recipe(method), LABELS, TRAIN, HELD)
+    assert run.begin(own, LABELS, TRAIN, HELD)
 
     def dies(self, lines):
         write(self, lines)
@@ -106,12 +109,12 @@ def test_a_killed_run_resumes_to_the_last_bit(method, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "write_metrics", dies)
         with pytest.raises(KeyboardInterrupt):
-            train_features(recipe(method), TRAIN, HELD, run)
+            train_features(own, TRAIN, HELD, run)
     assert (run.path / CHECKPOINT).is_file()
     assert not run.complete
     torch.manual_seed(12345)  # the resumed process starts from another state
-    assert run.begin(recipe(method), LABELS, TRAIN, HELD)
-    train_features(recipe(method), TRAIN, HELD, run)
+    assert run.begin(own, LABELS, TRAIN, HELD)
+    train_features(own, TRAIN, HELD, run)
     assert run.metrics() == whole.metrics()
     one, two = (load_file(r.path / "model.safetensors") for r in (whole, run))
     assert all(torch.equal(one[k], two[k]) for k in one)
@@ -194,6 +197,49 @@ def test_what_only_training_has_need_not_be_there_to_predict(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert own.predict(seen) == own.predict(HELD) == load(tmp_path / "run").predict(seen)
     assert "missing" not in caplog.text
+
+
+# --- the start from a linear model ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["concat", "jca", "jmt", "lfan", "can"])
+def test_a_network_starts_as_a_linear_model_and_is_never_chosen_worse(method, tmp_path):
+    more = {"channels": [8]} if method in ("lfan", "can") else {}
+    own = recipe(method, linear_start=True, epochs=3, lr=0.5, **more)
+    run, found = train(tmp_path / "run", own)
+    lines = run.metrics()
+    assert [x["epoch"] for x in lines] == [0, 1, 2, 3]
+    assert (lines[0]["start"], "loss" in lines[0]) == ("linear", False)
+    key = "validation_macro_f1"
+    assert lines[0][key] > 0.8
+    (chosen,) = [x for x in lines if x["selected"]]
+    assert chosen[key] == max(x[key] for x in lines) >= lines[0][key]
+    assert run.environment["summary"]["selected epoch"] == chosen["epoch"]
+    hits = [p.label == r.clip.label for p, r in zip(found.predict(HELD), HELD, strict=True)]
+    assert np.mean(hits) > 0.8
+
+
+def test_every_stage_that_answers_has_a_start(tmp_path):
+    run, own = train(tmp_path / "run", recipe("pkdot", linear_start=True))
+    starts = [x for x in run.metrics() if "start" in x]
+    assert [x["stage"] for x in starts] == [s for s in own.network.stages if own.network.scored(s)]
+    assert sum(x["selected"] for x in run.metrics()) == 3
+
+
+def test_without_a_linear_path_nothing_is_started(tmp_path):
+    run, _ = train(tmp_path / "run", recipe("jca", linear_start=True, wiring="paper", epochs=2))
+    assert [x["epoch"] for x in run.metrics()] == [1, 2]
+
+
+@pytest.mark.parametrize("settings", [
+    {"task": "values", "per_step": "said"}, {"task": "values", "speaker_relative": False},
+])  # fmt: skip
+def test_numbers_start_as_ridge_regression(settings, tmp_path):
+    per_clip = "per_step" not in settings
+    data, held = scored(TRAIN, per_clip=per_clip), scored(HELD, per_clip=per_clip)
+    own = recipe("jca", linear_start=True, epochs=1, lr=1e-6, dropout=0.0, **settings)
+    run = training.train(own, data, held, tmp_path / "run")
+    assert run.metrics()[0]["validation_ccc"] > 0.6
 
 
 # --- values -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +30,34 @@ LIMIT = 5.0  # standardised values are clipped here: one bad pitch frame must no
 Bool = NDArray[np.bool_]
 
 
+class Targeted(Protocol):
+    """What a loss knows of a batch, see `Batch`."""
+
+    @property
+    def targets(self) -> Tensor:
+        """What is right."""
+
+    @property
+    def weights(self) -> Tensor:
+        """Of the loss, (B,)."""
+
+
+class Source(Targeted, Protocol):
+    """What the training loop takes batches from: features in memory, or pictures yet to be read."""
+
+    @property
+    def at_once(self) -> int:
+        """How many clips a validation pass takes at once."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Tensor) -> Any:
+        """Return the batch of these clips, what a network's `forward` and `loss` are given."""
+
+    def to(self, device: torch.device) -> Source:
+        """Return the same clips, whose batches are on another device."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """What a feature network reads: B clips, L steps, the same L for every stream.
@@ -40,6 +69,9 @@ class Batch:
         values of the clip      (B, V) float, NaN without annotation
         a class at every step   (B, L) long, -1 without annotation
         values at every step    (B, L, V) float, NaN without annotation
+
+    subjects: whose clips they are, (B,) long, for a method that adapts to a person: 0, 1, … of
+    people it learns the answers of, -1, -2, … of people whose labels it is not given.
     """
 
     streams: Mapping[str, Tensor]
@@ -47,6 +79,8 @@ class Batch:
     functionals: Tensor
     targets: Tensor
     weights: Tensor
+    subjects: Tensor | None = None
+    at_once: ClassVar[int] = 256
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -59,6 +93,7 @@ class Batch:
             self.functionals[rows],
             self.targets[rows],
             self.weights[rows],
+            None if self.subjects is None else self.subjects[rows],
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -69,6 +104,7 @@ class Batch:
             self.functionals.to(device),
             self.targets.to(device),
             self.weights.to(device),
+            None if self.subjects is None else self.subjects.to(device),
         )
 
     def without_streams(self, chance: float) -> Batch:

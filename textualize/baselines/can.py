@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from textualize.baselines.answer import Answer
 from textualize.baselines.batch import Batch
 from textualize.baselines.layers import (
-    FeatureDropout,
     MaskedBatchNorm,
-    Skip,
+    StreamEncoders,
     attendable,
-    encoders,
     mean_over,
     zeroed,
 )
@@ -78,31 +77,21 @@ class CAN(Network):
     ) -> None:
         """Raises TextualizeError where the channels do not fit the streams."""
         super().__init__(widths, task)
-        own = encoders(widths, channels, kernel=kernel, dropout=dropout)
-        self.dropout = FeatureDropout(dropout)
-        self.encoders = nn.ModuleList(own)
-        self.fusion = ChannelAttention([e.width for e in own], hidden)
+        self.encoders = StreamEncoders(widths, channels, kernel=kernel, dropout=dropout)
+        self.fusion = ChannelAttention(self.encoders.widths, hidden)
         self.inner = nn.Linear(self.fusion.width, hidden, bias=False)  # the norm has a bias
         self.norm = MaskedBatchNorm(hidden)
         self.activation = nn.LeakyReLU()
-        self.head = nn.Linear(hidden, task.outputs)
-        self.skip: Skip | None = None
-        if skip:
-            self.skip = Skip(
-                list(widths.values()), task.outputs, per_step=task.per_step, dropout=dropout
-            )
+        self.answer = Answer(
+            [nn.Linear(hidden, task.outputs)], widths if skip else {}, task, dropout
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """Return class scores or values, (B, outputs) or (B, L, outputs)."""
-        seen = [batch.steps[m] for m in self.widths]
-        raw = [zeroed(batch.streams[m], batch.steps[m]) for m in self.widths]
-        encoded = [
-            encode(self.dropout(x), own)
-            for encode, x, own in zip(self.encoders, raw, seen, strict=True)
-        ]
+        encoded, seen = self.encoders(batch)
         some = torch.stack(seen).any(0)
         fused = self.activation(self.norm(self.inner(self.fusion(encoded, seen)), some))
         if not self.task.per_step:
             fused = mean_over(fused, some)
-        out: Tensor = self.head(fused)
-        return out if self.skip is None else out + self.skip(raw, seen)
+        out: Tensor = self.answer(fused, batch)
+        return out

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from textualize.baselines.answer import LinearPath
 from textualize.baselines.batch import Batch
 from textualize.baselines.network import Network
 from textualize.baselines.task import Task
@@ -49,6 +50,10 @@ class Concat(Network):
         x = self.dropout(self._concatenated(batch))
         out: Tensor = self.linear(x)
         return out if self.mlp is None else out + self.mlp(x)
+
+    def linear_paths(self) -> list[LinearPath]:
+        """Return W, beside which the MLP stands."""
+        return [LinearPath(self.linear, self._concatenated, [self.mlp] if self.mlp else [])]
 
     def _concatenated(self, batch: Batch) -> Tensor:
         if not self.task.per_step:

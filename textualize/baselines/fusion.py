@@ -26,7 +26,7 @@ from textualize.files import read_json, write_bytes_atomic, write_json_atomic
 from textualize.types import Prediction, Record, Track
 
 log = logging.getLogger(__name__)
-SCHEMA = 2
+SCHEMA = 3
 
 NETWORKS: Mapping[str, str] = {
     "concat": "textualize.baselines.concat:Concat",
@@ -36,14 +36,23 @@ NETWORKS: Mapping[str, str] = {
     "lfan": "textualize.baselines.lfan:LFAN",
     "can": "textualize.baselines.can:CAN",
     "pkdot": "textualize.baselines.pkdot:PKDOT",
+    "subject-msda": "textualize.baselines.subject_msda:SubjectMSDA",
+}
+
+# of pictures; they are saved and read back by `pictured.PictureMethod`
+PICTURED: Mapping[str, str] = {
+    "stochastic-softmax": "textualize.baselines.stochastic_softmax:StochasticSoftmax",
+    "dmsn": "textualize.baselines.dmsn_clips:ClipDMSN",
+    "au-guided": "textualize.baselines.au_guided:AuGuided",
 }
 
 
 def network_class(method: str) -> type[Network]:
-    """Return the class of a feature method; raises TextualizeError for another method."""
-    if method not in NETWORKS:
-        raise unknown("feature method", method, NETWORKS)
-    module, _, name = NETWORKS[method].partition(":")
+    """Return the class of a method with a network; raises TextualizeError for another method."""
+    known = {**NETWORKS, **PICTURED}
+    if method not in known:
+        raise unknown("feature method", method, known)
+    module, _, name = known[method].partition(":")
     return cast(type[Network], getattr(importlib.import_module(module), name))
 
 

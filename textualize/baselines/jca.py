@@ -15,8 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from textualize.baselines.answer import Answer
 from textualize.baselines.batch import Batch
-from textualize.baselines.layers import Skip, mean_over, mlp, zeroed
+from textualize.baselines.layers import mean_over, mlp, zeroed
 from textualize.baselines.network import Network
 from textualize.baselines.task import Task
 from textualize.errors import TextualizeError, unknown
@@ -134,12 +135,9 @@ class JCA(Network):
         self.dropout = nn.Dropout(dropout)
         first = next(iter(widths.values()))
         width = hidden + first if wiring == "released" else 2 * hidden
-        self.head = mlp(width, hidden, task.outputs, dropout)
-        self.skip: Skip | None = None
-        if wiring in ("fixed", "vanilla"):
-            self.skip = Skip(
-                list(widths.values()), task.outputs, per_step=task.per_step, dropout=dropout
-            )
+        head = mlp(width, hidden, task.outputs, dropout)
+        skip = wiring in ("fixed", "vanilla")
+        self.answer = Answer([head], widths if skip else {}, task, dropout)
 
     def begin(self, stage: str) -> None:
         """Make everything trainable that has a part in the output."""
@@ -155,8 +153,8 @@ class JCA(Network):
         seen = masks[0] | masks[1]
         if not self.task.per_step:
             fused = mean_over(fused, seen)
-        out: Tensor = self.head(self.dropout(fused))
-        return out if self.skip is None else out + self.skip(raw, masks)
+        out: Tensor = self.answer(self.dropout(fused), batch)
+        return out
 
     def _fused(self, raw: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
         """Return what the head reads of each step, (B, L, width)."""

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from textualize.baselines.answer import Answer
 from textualize.baselines.batch import Batch
 from textualize.baselines.layers import (
     Attention,
     Encoder,
     EncoderLayer,
     FeatureDropout,
-    Skip,
     mean_over,
     mlp,
     sinusoidal,
@@ -183,15 +183,9 @@ class JMT(Network):
         )
         self.dropout = FeatureDropout(dropout)
         width, inner = self.fusion.width, min(HEAD, hidden)
-        self.heads = nn.ModuleList(
-            mlp(width, inner, outputs, dropout)
-            for outputs in ([task.outputs] if task.kind == "classes" else [1] * task.outputs)
-        )
-        self.skip: Skip | None = None
-        if skip:
-            self.skip = Skip(
-                list(widths.values()), task.outputs, per_step=task.per_step, dropout=dropout
-            )
+        each = [task.outputs] if task.kind == "classes" else [1] * task.outputs
+        heads_of_it = [mlp(width, inner, outputs, dropout) for outputs in each]
+        self.answer = Answer(heads_of_it, widths if skip else {}, task, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return class scores or values, (B, outputs) or (B, L, outputs)."""
@@ -211,9 +205,7 @@ class JMT(Network):
         fused = self.fusion(v, a, seen_v, seen_a, at)
         if not self.task.per_step:
             fused = mean_over(fused, seen_v | seen_a)
-        out = torch.cat([head(fused) for head in self.heads], -1)
-        if self.skip is not None:
-            out = out + self.skip(list(raw.values()), list(seen.values()))
+        out: Tensor = self.answer(fused, batch)
         return out
 
     def _modality(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrizations import weight_norm
 
+from textualize.baselines.batch import Batch
 from textualize.errors import TextualizeError
 
 SPREAD = 1e-5  # added to a variance under its root, whose slope at 0 is infinite
@@ -238,53 +239,42 @@ class CausalTCN(nn.Module):
         return out
 
 
-def encoders(
-    widths: Mapping[str, int],
-    channels: Mapping[str, Sequence[int]] | Sequence[int],
-    *,
-    kernel: int,
-    dropout: float,
-) -> list[CausalTCN]:
-    """Return one `CausalTCN` per stream, in the order of `widths` (stream -> D).
+class StreamEncoders(nn.Module):
+    """Dropout of whole features, then a `CausalTCN` for every stream.
 
-    channels: the levels of every stream, or of each by its name.
+    widths: stream -> D. channels: the levels of every stream, or of each by its name.
 
     Raises:
         TextualizeError: a stream has no channels, or what has channels is no stream.
     """
-    if not isinstance(channels, Mapping):
-        channels = dict.fromkeys(widths, channels)
-    if set(channels) != set(widths) or not all(channels.values()):
-        raise TextualizeError(
-            f"recipe key 'channels' is for {', '.join(m for m, c in channels.items() if c)}; the "
-            f"streams are {', '.join(widths)}: give each its list, or one list for all"
-        )
-    return [CausalTCN(d, channels[m], kernel=kernel, dropout=dropout) for m, d in widths.items()]
-
-
-class Skip(nn.Module):
-    """A linear path from the streams to the outputs, past all attention.
-
-    Of a clip it reads mean and standard deviation of each stream over its seen steps
-    (statistics pooling, Snyder et al., "X-Vectors", 2018), so that a network with it holds
-    logistic regression on clip statistics; of a step, the step's values.
-    """
 
     def __init__(
-        self, widths: Sequence[int], outputs: int, *, per_step: bool, dropout: float
+        self,
+        widths: Mapping[str, int],
+        channels: Mapping[str, Sequence[int]] | Sequence[int],
+        *,
+        kernel: int,
+        dropout: float,
     ) -> None:
         super().__init__()
-        self.per_step = per_step
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(sum(widths) * (1 if per_step else 2), outputs, bias=False)
+        if not isinstance(channels, Mapping):
+            channels = dict.fromkeys(widths, channels)
+        if set(channels) != set(widths) or not all(channels.values()):
+            raise TextualizeError(
+                f"recipe key 'channels' is for {', '.join(m for m, c in channels.items() if c)}; "
+                f"the streams are {', '.join(widths)}: give each its list, or one list for all"
+            )
+        self.streams = tuple(widths)
+        self.dropout = FeatureDropout(dropout)
+        own = [CausalTCN(d, channels[m], kernel=kernel, dropout=dropout) for m, d in widths.items()]
+        self.encoders = nn.ModuleList(own)
+        self.widths = [e.width for e in own]
 
-    def forward(self, streams: Sequence[Tensor], seen: Sequence[Tensor]) -> Tensor:
-        """Return (B, outputs), or (B, L, outputs) per step.
-
-        streams: (B, L, D) each, seen: (B, L) bool each, in the order of the widths.
-        """
-        parts = []
-        for x, own in zip(streams, seen, strict=True):
-            parts += [zeroed(x, own)] if self.per_step else [mean_over(x, own), spread_over(x, own)]
-        out: Tensor = self.linear(self.dropout(torch.cat(parts, -1)))
-        return out
+    def forward(self, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+        """Return (B, L, channels[-1]) and the mask (B, L) of every stream."""
+        seen = [batch.steps[m] for m in self.streams]
+        found = [
+            encode(self.dropout(zeroed(batch.streams[m], own)), own)
+            for encode, m, own in zip(self.encoders, self.streams, seen, strict=True)
+        ]
+        return found, seen

@@ -14,15 +14,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from textualize.baselines.answer import Answer
 from textualize.baselines.batch import Batch
-from textualize.baselines.layers import (
-    FeatureDropout,
-    Skip,
-    attendable,
-    encoders,
-    mean_over,
-    zeroed,
-)
+from textualize.baselines.layers import StreamEncoders, attendable, mean_over
 from textualize.baselines.network import Network
 from textualize.baselines.task import Task
 from textualize.errors import TextualizeError, unknown
@@ -101,27 +95,17 @@ class LFAN(Network):
         if leader is not None and leader not in names:
             raise unknown("lfan leader", leader, names)
         self.leader = names.index(leader) if leader is not None else 0
-        own = encoders(widths, channels, kernel=kernel, dropout=dropout)
-        self.dropout = FeatureDropout(dropout)
-        self.encoders = nn.ModuleList(own)
-        self.follower = Follower([e.width for e in own], width=width, heads=heads, dropout=dropout)
-        self.head = nn.Linear(own[self.leader].width + self.follower.width, task.outputs)
-        self.skip: Skip | None = None
-        if skip:
-            self.skip = Skip(
-                list(widths.values()), task.outputs, per_step=task.per_step, dropout=dropout
-            )
+        self.encoders = StreamEncoders(widths, channels, kernel=kernel, dropout=dropout)
+        own = self.encoders.widths
+        self.follower = Follower(own, width=width, heads=heads, dropout=dropout)
+        head = nn.Linear(own[self.leader] + self.follower.width, task.outputs)
+        self.answer = Answer([head], widths if skip else {}, task, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return class scores or values, (B, outputs) or (B, L, outputs)."""
-        seen = [batch.steps[m] for m in self.widths]
-        raw = [zeroed(batch.streams[m], batch.steps[m]) for m in self.widths]
-        encoded = [
-            encode(self.dropout(x), own)
-            for encode, x, own in zip(self.encoders, raw, seen, strict=True)
-        ]
+        encoded, seen = self.encoders(batch)
         fused = torch.cat([encoded[self.leader], self.follower(encoded, seen)], -1)
         if not self.task.per_step:
             fused = mean_over(fused, torch.stack(seen).any(0))
-        out: Tensor = self.head(fused)
-        return out if self.skip is None else out + self.skip(raw, seen)
+        out: Tensor = self.answer(fused, batch)
+        return out

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from textualize.baselines.batch import Batch
+from textualize.baselines.answer import Answer, LinearPath
 from textualize.baselines.task import Task
 
 
@@ -19,9 +19,12 @@ class Network(nn.Module):
     carry the name of the recipe key they are read from. It checks its streams itself and raises
     `TextualizeError` in one line. `forward` returns (B, outputs), or (B, L, outputs) for a task
     per step, in the last stage what predicts; a clip's output depends on no other clip.
+
+    What it is given is a `Batch`; a network that `reads` pictures has no widths, its steps are the
+    pictures of a piece of training, and it is given `Pictures`.
     """
 
-    reads: ClassVar[Literal["streams", "functionals"]] = "streams"
+    reads: ClassVar[Literal["streams", "functionals", "pictures"]] = "streams"
     stages: ClassVar[tuple[str, ...]] = ("train",)
 
     def __init__(self, widths: Mapping[str, int], task: Task) -> None:
@@ -49,6 +52,33 @@ class Network(nn.Module):
         """Return the names of parameters that get no gradient in the present stage."""
         return frozenset(n for n, p in self.named_parameters() if not p.requires_grad)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def linear_paths(self) -> list[LinearPath]:
+        """Return the linear paths to the outputs that train in the present stage.
+
+        Training may start them from a fitted linear model.
+        """
+        answers = [m for m in self.modules() if isinstance(m, Answer)]
+        return [path for answer in answers for path in answer.linear_paths()]
+
+    def draw(self, data: Any, rows: Tensor) -> Any:
+        """Return the batch of a training step; `data` is a `Source`, `rows` have their turn."""
+        return data.take(rows)
+
+    def loss(self, batch: Any) -> Tensor:
         """Return the loss of the present stage, a scalar."""
         return self.task.loss(self(batch), batch)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return settings as they came out, to build it again without other files."""
+        return {}
+
+    def memory(self) -> dict[str, Tensor]:
+        """Return what training goes on from besides weights; it is in no finished model."""
+        return {}
+
+    def remember(self, memory: Mapping[str, Tensor]) -> None:
+        """Go on from what `memory` returned."""
+
+    def told(self) -> dict[str, float]:
+        """Return what an epoch's line tells besides loss and score."""
+        return {}

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from textualize.baselines.answer import Answer
 from textualize.baselines.batch import Batch
-from textualize.baselines.layers import Attention, Encoder, Skip, mean_over, zeroed
+from textualize.baselines.layers import Attention, Encoder, mean_over, zeroed
 from textualize.baselines.losses import Anchors, structural_loss
 from textualize.baselines.network import Network
 from textualize.baselines.task import Task
@@ -61,33 +62,29 @@ class GatedTransformer(nn.Module):
 class Reader(nn.Module):
     """A gated transformer with its head: clip embedding and output from two token sequences.
 
-    skip_widths: of the raw streams with a linear path to the outputs past it all; none without.
+    skips: widths of the raw streams with a linear path to the outputs past it all.
     """
 
     def __init__(
-        self, task: Task, width: int, heads: int, layers: int, dropout: float, skips: Sequence[int]
-    ) -> None:
+        self, task: Task, width: int, heads: int, layers: int, dropout: float,
+        skips: Mapping[str, int],
+    ) -> None:  # fmt: skip
         super().__init__()
         self.per_step = task.per_step
         self.dropout = nn.Dropout(dropout)
         self.transformer = GatedTransformer(width, heads, layers, dropout)
-        self.head = nn.Linear(width, task.outputs)
-        self.skip = (
-            Skip(skips, task.outputs, per_step=task.per_step, dropout=dropout) if skips else None
-        )
+        self.answer = Answer([nn.Linear(width, task.outputs)], skips, task, dropout)
 
     def forward(
-        self, tokens: tuple[Tensor, Tensor], streams: Sequence[Tensor], seen: Sequence[Tensor]
+        self, tokens: tuple[Tensor, Tensor], seen: tuple[Tensor, Tensor], batch: Batch
     ) -> tuple[Tensor, Tensor]:
         """Return outputs, (B, outputs) or (B, L, outputs), and embeddings of the clips, (B, D).
 
-        streams: the raw ones of the linear path. seen: of the tokens; as many streams share it.
+        seen: of the tokens. batch: whose raw streams the linear path reads.
         """
-        z = self.transformer(tokens, (seen[0], seen[1]))
+        z = self.transformer(tokens, seen)
         embedding = mean_over(z, seen[0] | seen[1])
-        out: Tensor = self.head(self.dropout(z if self.per_step else embedding))
-        if self.skip is not None:
-            out = out + self.skip(streams, seen[: len(streams)])
+        out: Tensor = self.answer(self.dropout(z if self.per_step else embedding), batch)
         return out, embedding
 
 
@@ -102,7 +99,7 @@ class Teacher(nn.Module):
         self.streams = streams
         self.dropout = nn.Dropout(dropout)
         self.project = nn.ModuleList(nn.Linear(widths[m], hidden) for m in streams)
-        skips = [widths[m] for m in streams] if skip else []
+        skips = {m: widths[m] for m in streams} if skip else {}
         self.reader = Reader(task, hidden, heads, layers, dropout, skips)
 
     def tokens(self, batch: Batch, which: int) -> Tensor:
@@ -114,10 +111,8 @@ class Teacher(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return outputs and clip embeddings, see `Reader`."""
         tokens = self.tokens(batch, 0), self.tokens(batch, 1)
-        streams = [batch.streams[m] for m in self.streams]
-        found: tuple[Tensor, Tensor] = self.reader(
-            tokens, streams, [batch.steps[m] for m in self.streams]
-        )
+        seen = batch.steps[self.streams[0]], batch.steps[self.streams[1]]
+        found: tuple[Tensor, Tensor] = self.reader(tokens, seen, batch)
         return found
 
 
@@ -136,14 +131,15 @@ class Student(nn.Module):
         for a, b in pairwise([width, *hallucination, hidden]):
             layers_of_it += [nn.Linear(a, b), nn.ReLU()]
         self.hallucinate = nn.Sequential(*layers_of_it[:-1])  # linear output: tokens have any sign
-        self.reader = Reader(task, hidden, heads, layers, dropout, [width] if skip else [])
+        skips = {stream: width} if skip else {}
+        self.reader = Reader(task, hidden, heads, layers, dropout, skips)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return outputs and clip embeddings, see `Reader`; no other stream is touched."""
         seen = batch.steps[self.stream]
         x = zeroed(batch.streams[self.stream], seen)
         tokens = self.project(self.dropout(x)), self.hallucinate(x)
-        found: tuple[Tensor, Tensor] = self.reader(tokens, [x], [seen, seen])
+        found: tuple[Tensor, Tensor] = self.reader(tokens, (seen, seen), batch)
         return found
 
 
@@ -212,7 +208,7 @@ class PKDOT(Network):
         first, own = cast(Teacher, self.teachers[0]), self.student
         own.project.load_state_dict(first.project[0].state_dict())
         own.reader.transformer.load_state_dict(first.reader.transformer.state_dict())
-        own.reader.head.load_state_dict(first.reader.head.state_dict())
+        own.reader.answer.heads.load_state_dict(first.reader.answer.heads.state_dict())
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; teachers that are done learning stay in evaluation."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from textualize.baselines.batch import Batch
+from textualize.baselines.batch import Targeted
 from textualize.baselines.losses import ccc_loss
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
@@ -78,7 +78,7 @@ class Task:
                 f"{' or '.join(OBJECTIVES[self.kind])}"
             )
 
-    def loss(self, out: Tensor, batch: Batch) -> Tensor:
+    def loss(self, out: Tensor, batch: Targeted) -> Tensor:
         """Return the mean loss over what is annotated, a scalar; 0 where nothing is.
 
         out: (B, outputs), or (B, L, outputs) per step. Every annotated clip or step counts by its

@@ -1,7 +1,8 @@
 """The command line: the verbs of the pipeline in their order.
 
-Exit code 0: everything done. 2: something was refused, quarantined or not seen; one line says
-what. Anything heavy is imported by the command that needs it.
+Exit code 0: everything done. 1: a comparison was made and came out badly. 2: something was refused,
+quarantined or not seen; one line says what. Anything heavy is imported by the command that needs
+it.
 """
 
 from __future__ import annotations

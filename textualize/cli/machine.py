@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from textualize.cli.options import JsonOption, err, out
+from textualize.errors import TextualizeError
 
 app = typer.Typer()
 
@@ -43,9 +44,35 @@ def fetch(
     return console.weights_fetched(rows, out, err, as_json=as_json)
 
 
-@app.command(epilog="Example: textualize doctor")
-def doctor(as_json: JsonOption = False) -> int:
-    """Tell what is installed, which sensors, presets and recipes run, and how to get the rest."""
+@app.command(
+    epilog="Example: textualize doctor   ·   textualize doctor --server http://127.0.0.1:8000 "
+    "--run runs/llm --corpus corpora/mine"
+)
+def doctor(
+    server: Annotated[
+        str | None,
+        typer.Option(help="Compare this server with --run; the key is in TEXTUALIZE_API_KEY."),
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="The run folder the server has.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Clips to compare over; by default the demo's.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N clips.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Tell what is installed, which sensors, presets and recipes run, and how to get the rest.
+
+    With --server and --run: whether a server reads and answers as the run does here; the exit code
+    is 1 where the labels of more than 1 % of the clips differ.
+    """
+    if server is not None or run is not None:
+        if server is None or run is None:
+            raise TextualizeError("give --server and --run together")
+        from textualize.cli.serving import compare_with_server
+
+        return compare_with_server(server, run, corpus, limit, as_json=as_json)
+    if corpus is not None or limit is not None:
+        raise TextualizeError("--corpus and --limit go with --server and --run")
     from textualize.console import doctor_report
     from textualize.doctor import examine
 

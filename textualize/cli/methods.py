@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from textualize.cli.options import CorpusOption, JsonOption, err, out
+from textualize.errors import TextualizeError
+
+if TYPE_CHECKING:
+    from textualize.types import Prediction, Record
 
 app = typer.Typer()
 
@@ -64,7 +69,8 @@ def train(
 
 @app.command(
     epilog="Example: textualize predict runs/enc --corpus corpora/mine --out answers.jsonl   ·   "
-    "textualize predict runs/llm --corpus corpora/mine --server http://127.0.0.1:8000"
+    "textualize predict runs/llm --corpus corpora/mine --server http://127.0.0.1:8000   ·   "
+    "textualize predict runs/llm --corpus corpora/mine --ray auto"
 )
 def predict(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
@@ -75,6 +81,13 @@ def predict(
         str | None,
         typer.Option(help="Ask this server that has the run; the key is in TEXTUALIZE_API_KEY."),
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Score on a Ray cluster: its address, or 'auto'.")
+    ] = None,
+    vllm: Annotated[
+        Path | None,
+        typer.Option(help="With --ray: score by vLLM, from this Python or environment's folder."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Predict a corpus' clips with a trained run; no label is needed or read."""
@@ -82,16 +95,25 @@ def predict(
     from textualize.methods import load
     from textualize.predictions import prediction_json, write_predictions
 
+    if server is not None and ray is not None:
+        raise TextualizeError("a server and a Ray cluster cannot both be asked: give one of them")
+    if vllm is not None and ray is None:
+        raise TextualizeError("--vllm goes with --ray; to ask a running vLLM, give its --server")
     records = chosen_records(corpus, clip)
-    if server is None:
-        answers = load(run_folder).predict(records)
-    else:
+    if server is not None:
         from textualize.serve.client import asked_server
 
         answers = asked_server(server, run_folder, records, out_file)
+    elif ray is not None:
+        answers = _from_ray(ray, run_folder, records, vllm, out_file, quiet=as_json)
+    else:
+        answers = load(run_folder).predict(records)
+    elsewhere = server is not None or ray is not None
     unanswered = [a for a in answers if a.label is None and a.series is None]
-    for answer in unanswered[:SHOWN] if server else ():
+    for answer in unanswered[:SHOWN] if elsewhere else ():
         err.print(f"{answer.clip_id}: {answer.text}", markup=False)
+    if elsewhere and len(unanswered) > SHOWN:
+        err.print(f"and {len(unanswered) - SHOWN} more", markup=False)
     if out_file:
         write_predictions(out_file, answers)
         err.print(f"{len(answers)} predictions in {out_file}", markup=False)
@@ -100,7 +122,28 @@ def predict(
             print(json.dumps(prediction_json(answer), ensure_ascii=False))
     else:
         out.print(prediction_table(answers))
-    return 2 if server and unanswered else 0
+    return 2 if elsewhere and unanswered else 0
+
+
+def _from_ray(
+    address: str,
+    run: Path,
+    records: Sequence[Record],
+    vllm: Path | None,
+    out_file: Path | None,
+    *,
+    quiet: bool,
+) -> list[Prediction]:
+    """Return a cluster's answers; what is scored is kept beside `out_file` until all is."""
+    from textualize.cli.serving import extra_serve
+    from textualize.console import progress_bar
+
+    with extra_serve("predict --ray"):
+        from textualize.serve.on_ray import RayWork, predict_on_ray
+
+    keep = out_file.with_name(f".{out_file.name}.ray.partial") if out_file else None
+    with progress_bar("predict", quiet=quiet) as step:
+        return predict_on_ray(run, records, RayWork(address, vllm, keep, step))
 
 
 @app.command(epilog="Example: textualize explain runs/enc --corpus corpora/mine --clip a01")

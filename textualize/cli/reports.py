@@ -64,18 +64,12 @@ def evaluate(
 ) -> int:
     """Compare text with features on the same clips and write a report."""
     from textualize.console import evaluation_summary, prompts_summary, series_summary
+    from textualize.evaluate.finished import evaluate as compare_runs
+    from textualize.evaluate.finished import evaluation_records, run_names, seed_runs
     from textualize.evaluate.matrix import run_prompts
     from textualize.evaluate.series import answers_per_step
     from textualize.evaluate.settings import is_prompt_suite, load_prompt_suite
-    from textualize.evaluate.suite import evaluate as compare_runs
-    from textualize.evaluate.suite import (
-        evaluation_records,
-        load_suite,
-        run_names,
-        run_suite,
-        seed_runs,
-        suite_corpus,
-    )
+    from textualize.evaluate.suite import load_suite, run_suite, suite_corpus
     from textualize.labels import rule_named
     from textualize.store import Corpus
 
@@ -91,14 +85,16 @@ def evaluate(
             return series_summary(
                 single, opened, split, folder, out, as_json=as_json, open_test=open_test
             )
+        read = opened.records()
         done = compare_runs(
             folders,
-            evaluation_records(opened, folders, split, open_test=open_test),
+            evaluation_records(read, folders, split, open_test=open_test),
             out=out_folder or Path("reports") / name,
             labels=opened.labels,
             intersect=intersect,
             explained=explained or (),
             corpus=opened,
+            read=read,
             open_test=open_test,
             rule=rule_named(compounds),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from textualize.types import Clip
 
 __all__ = [
     "Fold", "chosen_fold", "given_fold", "grouped_folds", "leaks", "leave_one_subject_out",
-    "made_folds", "published_fold", "read_folds",
+    "made_folds", "published_fold", "read_folds", "subject_folds",
 ]  # fmt: skip
 
 COUNT = 4  # grouped folds where no number is given
@@ -80,6 +81,25 @@ def leave_one_subject_out(clips: Sequence[Clip], seed: int = 0) -> list[Fold]:
     return folds
 
 
+def subject_folds(clips: Sequence[Clip], seed: int = 0) -> list[Fold]:
+    """Return `leave_one_subject_out` with half of the subject's clips to adapt to.
+
+    In the order of their ids every other clip is given without its label, beginning with the first;
+    the rest is tested.
+
+    Raises:
+        TextualizeError: what `leave_one_subject_out` raises, or a subject with one clip.
+    """
+    folds = leave_one_subject_out(clips, seed)
+    alone = [f.name for f in folds if len(f.test) < 2]
+    if alone:
+        raise TextualizeError(
+            f"{len(alone)} subjects have one clip (first: '{alone[0]}'): adapting to a subject "
+            "and testing on them needs two or more"
+        )
+    return [replace(f, unlabelled=f.test[::2], test=f.test[1::2]) for f in folds]
+
+
 def published_fold(clips: Sequence[Clip], test: str = "test", seed: int = 0) -> Fold:
     """Return the corpus' own split, reporting on the split named `test`.
 
@@ -91,7 +111,7 @@ def published_fold(clips: Sequence[Clip], test: str = "test", seed: int = 0) -> 
         TextualizeError: a split is missing, or groups overlap.
     """
     clips = sorted(clips, key=lambda c: c.id)
-    present = sorted({c.split for c in clips if c.split})
+    present = sorted({c.split for c in clips if c.split} - {"unlabelled"})
     wanted_splits = {"train"} if present == ["train", "validation"] else {"train", test}
     for wanted in sorted(wanted_splits):
         if wanted not in present:
@@ -100,6 +120,7 @@ def published_fold(clips: Sequence[Clip], test: str = "test", seed: int = 0) -> 
                 "use --folds for grouped folds"
             )
     held = [c for c in clips if c.split == test]
+    unlabelled = [c for c in clips if c.split == "unlabelled"]
     train = [c for c in clips if c.split == "train"]
     validation = [c for c in clips if c.split == "validation" and test != "validation"]
     if not validation:
@@ -112,7 +133,7 @@ def published_fold(clips: Sequence[Clip], test: str = "test", seed: int = 0) -> 
         validation = [c for c, o in zip(train, out, strict=True) if o]
         train = [c for c, o in zip(train, out, strict=True) if not o]
     name = f"train/{test}" if held else "train/validation"
-    fold = Fold(name, _ids(train), _ids(validation), _ids(held))
+    fold = Fold(name, _ids(train), _ids(validation), _ids(held), unlabelled=_ids(unlabelled))
     _check([fold], clips)
     return fold
 
@@ -130,7 +151,8 @@ def made_folds(
     Args:
         clips: labelled clips.
         folds: a number or "grouped" (four): grouped and stratified; "loso": each subject in turn;
-            "published": the corpus' own, whatever leaks in them; a `.json` file of folds; None:
+            "subjects": so too, half of the subject's clips to adapt to; "published": the corpus'
+            own, whatever leaks in them; a `.json` file of folds; None:
             the corpus' own splits where it has them, else grouped.
         test: with the corpus' own splits, the one reported on.
         seed: another assignment of the groups.
@@ -146,6 +168,8 @@ def made_folds(
         return read_folds(Path(text), clips)
     if text == "loso":
         return leave_one_subject_out(clips, seed)
+    if text == "subjects":
+        return subject_folds(clips, seed)
     if text == "published" and published is not None and published.is_file():
         return read_folds(published, clips)
     if text == "published" or (not text and any(c.split for c in clips)):
@@ -153,7 +177,8 @@ def made_folds(
     if text in ("", "grouped"):
         return grouped_folds(clips, COUNT, seed)
     raise TextualizeError(
-        f"folds should be a number, grouped, published, loso or a .json file; given '{text}'"
+        f"folds should be a number, grouped, published, loso, subjects or a .json file; given "
+        f"'{text}'"
     )
 
 

@@ -27,7 +27,8 @@ class Fold:
     """Clip ids of one split; `name` says where it came from.
 
     `leaks` are sentences about what was let through on request: parts that share clips or groups,
-    ids of a published list that have no clip. They go wherever the fold goes.
+    ids of a published list that have no clip. They go wherever the fold goes. `unlabelled` are
+    clips of tested subjects that are given to methods that adapt, without their labels.
     """
 
     name: str
@@ -35,11 +36,13 @@ class Fold:
     validation: tuple[str, ...]
     test: tuple[str, ...]
     leaks: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        """sha256 of the three lists."""
-        return digest_of([self.train, self.validation, self.test])
+        """sha256 of the lists."""
+        lists = [self.train, self.validation, self.test]
+        return digest_of([*lists, self.unlabelled] if self.unlabelled else lists)
 
     def check_parts(self) -> None:
         """Raise TextualizeError if there is nothing to learn from or to choose on."""
@@ -54,6 +57,7 @@ def given_fold(
     test: Sequence[str],
     clips: Sequence[Clip],
     *,
+    unlabelled: Sequence[str] = (),
     allow_overlap: bool = False,
     allow_absent: bool = False,
 ) -> Fold:
@@ -65,6 +69,7 @@ def given_fold(
         validation: ids choices are made on.
         test: ids reported on; may be empty.
         clips: the clips there are; their groups and labels say what leaks.
+        unlabelled: ids given to methods that adapt, without their labels; may be empty.
         allow_overlap: let parts share clips or groups; what they share then stands in the fold's
             `leaks`. Only for repeating published folds.
         allow_absent: leave out ids that have no clip; how many also stands in `leaks`.
@@ -73,14 +78,14 @@ def given_fold(
         TextualizeError: an empty part, an id twice in one part, or any of the above.
     """
     known = {c.id: c for c in clips}
-    lists = {"train": train, "validation": validation, "test": test}
+    lists = {"train": train, "validation": validation, "test": test, "unlabelled": unlabelled}
     for part, ids in lists.items():
         twice = [i for i, n in Counter(ids).items() if n > 1]
         if twice:
             raise TextualizeError(f"fold {name}: {part} lists '{twice[0]}' twice")
     absent = sorted({i for ids in lists.values() for i in ids} - known.keys())
-    kept = [tuple(i for i in ids if i in known) for ids in lists.values()]
-    fold = Fold(name, *kept)
+    kept = {part: tuple(i for i in ids if i in known) for part, ids in lists.items()}
+    fold = Fold(name, **kept)
     fold.check_parts()
     shared = leaks(fold, clips)
     if shared and not allow_overlap:
@@ -133,6 +138,8 @@ def shared_groups(
 def fold_json(fold: Fold) -> dict[str, object]:
     """Return a fold as JSON values."""
     lists = {part: list(getattr(fold, part)) for part in PARTS}
+    if fold.unlabelled:
+        lists["unlabelled"] = list(fold.unlabelled)
     return {"name": fold.name, **lists, "digest": fold.digest, "leaks": list(fold.leaks)}
 
 
@@ -157,7 +164,9 @@ def read_folds(path: Path, clips: Sequence[Clip]) -> list[Fold]:
     made = []
     for given in value["folds"]:
         try:
-            stored = Fold(str(given["name"]), *(tuple(given[part]) for part in PARTS))
+            lists = {part: tuple(given[part]) for part in PARTS}
+            lists["unlabelled"] = tuple(given.get("unlabelled", ()))
+            stored = Fold(str(given["name"]), **lists)
             intact, leaky = stored.digest == given["digest"], bool(given["leaks"])
         except (LookupError, TypeError) as error:
             raise TextualizeError(f"{path}: a fold has no {error}") from None
@@ -166,5 +175,14 @@ def read_folds(path: Path, clips: Sequence[Clip]) -> list[Fold]:
                 f"{path}: fold {stored.name} is not what its digest says: it was changed by hand"
             )
         parts = (stored.train, stored.validation, stored.test)
-        made.append(given_fold(stored.name, *parts, clips, allow_overlap=leaky, allow_absent=True))
+        made.append(
+            given_fold(
+                stored.name,
+                *parts,
+                clips,
+                unlabelled=stored.unlabelled,
+                allow_overlap=leaky,
+                allow_absent=True,
+            )
+        )
     return made

@@ -9,6 +9,8 @@ No one is in them. Each clip has a class, "same" or "different", and eight track
     copy                     the class itself, in noise and among columns that say nothing
     privileged               the class itself, clearly: there in training only
 
+Besides, a drawn face whose class shows in known places (`synthetic_faces.py`).
+
 In a share of the clips one of `visual` and `audio` is noise alone: there a b is unknowable, and the
 best accuracy is 1 - share / 2. Neither of two such tracks tells anything about the class without
 the other. Of `visual` and `audio` a linear model has three of the four pairs of signs right at
@@ -26,6 +28,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from textualize.datasets.synthetic_faces import face_tracks
 from textualize.errors import TextualizeError
 from textualize.files import digest_of
 from textualize.labels import LabelSet
@@ -37,7 +40,7 @@ RATE_HZ = 8.0
 ROWS = 16  # two seconds
 TURN = 2  # rows until the sign of what is in synchrony is drawn again
 _SENSOR = "synthetic"
-_VERSION = "1"
+_VERSION = "2"
 Floats = NDArray[np.float64]
 
 
@@ -82,12 +85,14 @@ def write_synthetic(folder: Path, options: Synthetic) -> Corpus:
             )
         return corpus
     corpus = Corpus.create(folder, LABELS, [about])
-    entries = []
+    entries: list[Entry] = []
     rng = np.random.default_rng(options.seed)
     for split in ("train", "validation", "test"):
         for i in range(getattr(options, split)):
             clip_id = f"{split}_{i:04d}"
             label, tracks = _clip(options, rng)
+            drawn = np.random.default_rng([options.seed, len(entries)])  # leaves `rng` as it is
+            tracks |= face_tracks(LABELS.labels[label], drawn, _SENSOR)
             key = digest_of([about, clip_id])
             write_item(folder, key, Item(Status("observed", _SENSOR), tracks))
             clip = Clip(clip_id, None, label=LABELS.labels[label], group=clip_id, split=split)

@@ -13,7 +13,7 @@ from typing import Any
 
 class _Verb(ModuleType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from textualize.evaluate.suite import evaluate
+        from textualize.evaluate.finished import evaluate
 
         return evaluate(*args, **kwargs)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from textualize.datasets.folds import Fold
 from textualize.evaluate.answers import Given
 from textualize.evaluate.findings import Trained
+from textualize.evaluate.lines import Training
 from textualize.evaluate.report import read_run
 from textualize.evaluate.sealed import Part, is_sealed, log_opening
 from textualize.files import digest_of, write_text_atomic
@@ -116,6 +117,7 @@ def answered(cell: Cell, records: Mapping[str, Record], labels: LabelSet, corpus
         test=fold.test,
         leaks=fold.leaks,
         corpus=corpus,
+        unlabelled=[records[i] for i in fold.unlabelled],
     )
     asked = [records[i] for i in cell.asked]
     predictions, speed, first = _predictions(run, asked, cell.answers)
@@ -159,14 +161,19 @@ def given(answers: Iterable[Answered]) -> dict[str, Given]:
     }
 
 
-def trained_by_name(answers: Iterable[Answered]) -> dict[str, Trained]:
+def trainings(answers: Iterable[Answered]) -> tuple[Training, ...]:
+    """Return the trainings behind answers, one a cell."""
+    return tuple(Training(a.cell.name, a.cell.seed, a.trained) for a in answers)
+
+
+def trained_by_name(each: Iterable[Training]) -> dict[str, Trained]:
     """Return how every method was trained, over folds and seeds.
 
     Minutes are those of one seed: over folds summed, over seeds averaged.
     """
     seeds: dict[str, dict[int | None, list[Trained]]] = {}
-    for each in answers:
-        seeds.setdefault(each.cell.name, {}).setdefault(each.cell.seed, []).append(each.trained)
+    for one in each:
+        seeds.setdefault(one.name, {}).setdefault(one.seed, []).append(one.trained)
     return {name: over_seeds([together(p) for p in own.values()]) for name, own in seeds.items()}
 
 

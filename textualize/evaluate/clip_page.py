@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from textualize.evaluate.findings import Report, Row
 from textualize.explain import Explanation
 from textualize.types import Cue, Float32, Prediction, Prompt, Record, Track
 from textualize.wording import AU_NAMES
+from textualize.wording.face import au_scale
 
 _FULL = {"intensity": 5.0}  # the top of an action unit's scale, where it is not 1
 _CURVES = {
@@ -89,11 +91,6 @@ def page_of(
     headline = report.headline or (None, None)
     by_name = {a.name: a for a in answers}
     start, end = extent(record)
-    aus = record.tracks.get("aus")
-    bands = (*_au_bands(aus, start, end), *_voice_bands(record, start, end))
-    words = [(w.span.start, w.span.end) for u in record.utterances for w in u.words]
-    about = f"Clip {record.clip.id} over time, from {start:.2f} to {end:.2f} s"
-    told = "; ".join(f"{b.label} {b.note}" for b in bands)
     return ClipPage(
         record=record,
         href=quote(f"clip-{record.clip.id}", safe=""),
@@ -101,9 +98,9 @@ def page_of(
         answers=answers,
         text_answer=by_name.get(headline[0] or ""),
         features_answer=by_name.get(headline[1] or ""),
-        timeline=charts.timeline(bands, words, start, end, f"{about}: {told}"),
-        aus_note=_au_note(aus) if aus is not None else "no action units were measured",
-        values=_single_values(record),
+        timeline=over_time(record),
+        aus_note=aus_note(record),
+        values=single_values(record),
         prompt=prompt,
         pieces=tuple(pieces_of(prompt, start, end)) if prompt is not None else (),
         explanations=tuple(explanations),
@@ -126,8 +123,9 @@ def label_text(label: str | float | None) -> str:
 
 def extent(record: Record) -> tuple[float, float]:
     """Return the clip's span in seconds, or what its tracks and words cover."""
-    if record.clip.span is not None:
-        return record.clip.span.start, record.clip.span.end
+    span = record.clip.span
+    if span is not None and math.isfinite(span.end):
+        return span.start, span.end
     long = [t for t in record.tracks.values() if len(t.values)]
     starts = [t.start for t in long] + [u.span.start for u in record.utterances]
     ends = [t.start + len(t.values) / t.rate_hz for t in long]
@@ -184,6 +182,20 @@ def _percent(seconds: float, start: float, end: float) -> float:
 # --- curves over time ---------------------------------------------------------------------------
 
 
+def over_time(record: Record, *, quiet: bool = True) -> Markup:
+    """Return the curves of face and voice over the clip's time, and its words, as one chart.
+
+    Without `quiet`, action units that are never active are left out.
+    """
+    start, end = extent(record)
+    aus = record.tracks.get("aus")
+    bands = (*_au_bands(aus, start, end, quiet), *_voice_bands(record, start, end))
+    words = [(w.span.start, w.span.end) for u in record.utterances for w in u.words]
+    about = f"Clip {record.clip.id} over time, from {start:.2f} to {end:.2f} s"
+    told = "; ".join(f"{b.label} {b.note}" for b in bands)
+    return charts.timeline(bands, words, start, end, f"{about}: {told}")
+
+
 def _on_axis(track: Track, values: Float32, start: float, end: float) -> charts.Float64:
     """A column of a track placed on the clip's time axis; NaN where the track says nothing."""
     curve = np.asarray(values, dtype=np.float64)
@@ -195,7 +207,7 @@ def _on_axis(track: Track, values: Float32, start: float, end: float) -> charts.
     return np.concatenate([np.full(before, np.nan), curve, np.full(after, np.nan)])
 
 
-def _au_bands(track: Track | None, start: float, end: float) -> Iterable[charts.Band]:
+def _au_bands(track: Track | None, start: float, end: float, quiet: bool) -> Iterable[charts.Band]:
     if track is None or not len(track.values):
         return
     values = np.asarray(track.values, dtype=np.float64)
@@ -203,12 +215,18 @@ def _au_bands(track: Track | None, start: float, end: float) -> Iterable[charts.
     top = max(_FULL.get(track.unit, 1.0), float(finite.max()) if finite.size else 1.0)
     for i, name in enumerate(track.names):
         seen = values[np.isfinite(values[:, i]), i]
+        if not quiet and not (seen > au_scale(track).active).any():
+            continue
         note = f"{seen.max():.2f}" if seen.size else "unseen"
         label = f"{name} {AU_NAMES.get(name[:4], '')}".strip()
         yield charts.Band(label, _on_axis(track, track.values[:, i], start, end), 0.0, top, note)
 
 
-def _au_note(track: Track) -> str:
+def aus_note(record: Record) -> str:
+    """Return how the action units were measured, and what their scale is."""
+    track = record.tracks.get("aus")
+    if track is None:
+        return "no action units were measured"
     seen = int(np.isfinite(np.asarray(track.values)).any(axis=-1).sum())
     rows = "one mean over the clip" if len(track.values) == 1 else f"{track.rate_hz:g} a second"
     scale = {"intensity": "0 to 5", "probability": "probability 0 to 1", "presence": "0 or 1"}
@@ -231,8 +249,8 @@ def _voice_bands(record: Record, start: float, end: float) -> Iterable[charts.Ba
         yield charts.Band(label, column, low, high, note, filled=False)
 
 
-def _single_values(record: Record) -> tuple[tuple[str, str], ...]:
-    """Named numbers that hold for the whole clip: one-row tracks other than the action units."""
+def single_values(record: Record) -> tuple[tuple[str, str], ...]:
+    """Return what holds for the whole clip: named numbers of one-row tracks, action units aside."""
     found: Iterable[tuple[str, float]] = (
         (name, value)
         for key, track in record.tracks.items()

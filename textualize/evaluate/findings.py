@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from textualize.evaluate.combine import Combined, combined_from_json
 from textualize.evaluate.compare import Difference, Interval
-from textualize.evaluate.leaks import Leak
 from textualize.evaluate.lines import (
     FAMILIES,
     Ablated,
@@ -20,6 +19,7 @@ from textualize.evaluate.lines import (
     Weakened,
     row_from_json,
 )
+from textualize.evaluate.material import Leak
 from textualize.evaluate.spoken import (
     difference_text,
     interval_text,
@@ -319,7 +319,7 @@ def weakened_table(report: Report) -> tuple[list[str], list[list[str]]]:
         key = (w.method, w.modality, w.how)
         lines.setdefault(key, {})[w.share] = interval_text(w.score)
     head = ["method", "modality", "clips that lose it by", *(f"{s:.0%} of clips" for s in shares)]
-    return head, [[*key, *(own[s] for s in shares)] for key, own in lines.items()]
+    return head, [[*key, *(own.get(s, "-") for s in shares)] for key, own in lines.items()]
 
 
 def _noise(noise: float | None) -> list[str]:

@@ -13,6 +13,7 @@ from textualize.evaluate.answers import Given
 from textualize.evaluate.cells import over_seeds
 from textualize.evaluate.compounds import translated, translation
 from textualize.evaluate.findings import Claim, Trained
+from textualize.evaluate.lines import Training
 from textualize.evaluate.report import read_run
 from textualize.evaluate.sealed import log_sealed
 from textualize.finetune.run_folder import RunFolder
@@ -26,12 +27,14 @@ class Answering:
     """A method's answers, by seed where it has several, and how it came to them.
 
     `how` says that its answers were translated, as "compounds from basics", "" where not; `leaks`
-    is what its fold is known to share; `method` is that of the last seed.
+    is what its fold is known to share; `method` is that of the last seed; `trainings` has one run
+    each.
     """
 
     name: str
     predictions: Given
     trained: Trained
+    trainings: tuple[Training, ...]
     leaks: tuple[str, ...]
     how: str
     method: Method
@@ -83,7 +86,8 @@ def answering(
     if how == "compounds from basics":
         named += f" ({rule})"
     given: Given = by_seed if seeded else answers
-    return Answering(named, given, over_seeds(seeds), tuple(leaks), how, method)
+    runs_of = tuple(Training(named, t.seed or 0 if seeded else None, t) for t in seeds)
+    return Answering(named, given, over_seeds(seeds), runs_of, tuple(leaks), how, method)
 
 
 def translation_claims(found: Sequence[Answering]) -> list[Claim]:

@@ -60,7 +60,7 @@ def render_report(
         for r in _shown(answered, limit, report.seed, explained)
     ]
     return (
-        _environment()
+        environment(TEMPLATES)
         .get_template("report.html")
         .render(
             report=report,
@@ -93,19 +93,20 @@ def _shown(
     return [answered[i] for i in sorted(set(drawn))]
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+def environment(*folders: Path) -> Environment:
+    """Return where a page's templates are rendered: everything they are given is escaped."""
+    made = Environment(
+        loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["interval"] = spoken.interval_text
-    environment.filters["difference"] = spoken.difference_text
-    environment.filters["number"] = spoken.number_text
-    environment.filters["spoken"] = spoken.score_text
-    return environment
+    made.filters["interval"] = spoken.interval_text
+    made.filters["difference"] = spoken.difference_text
+    made.filters["number"] = spoken.number_text
+    made.filters["spoken"] = spoken.score_text
+    return made
 
 
 def _score_chart(report: Report) -> Markup:

@@ -35,6 +35,15 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """One training of the method `name`: on one fold, with one seed where there are several."""
+
+    name: str
+    seed: int | None
+    trained: Trained
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One method's line: scores with intervals, and what a reader needs to judge them.
 
@@ -105,7 +114,10 @@ def row_from_json(value: Mapping[str, Any]) -> Row:
     for name in ("seeds", "by_seed"):
         given[name] = tuple(given.get(name, ()))
     if given["trained"] is not None:
-        given["trained"] = Trained(
-            **{**given["trained"], "notes": tuple(given["trained"]["notes"])}
-        )
+        given["trained"] = trained_from_json(given["trained"])
     return Row(**given)
+
+
+def trained_from_json(value: Mapping[str, Any]) -> Trained:
+    """Return what was trained, whose `asdict` this is."""
+    return Trained(**{**value, "notes": tuple(value["notes"])})

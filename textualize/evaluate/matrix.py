@@ -11,7 +11,6 @@ are asked together, so that what their prompts share is computed once.
 from __future__ import annotations
 
 import itertools
-import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,11 +24,13 @@ from textualize.datasets.folds import Fold, made_folds
 from textualize.datasets.published import PUBLISHED
 from textualize.errors import TextualizeError
 from textualize.evaluate.compare import FEW_GROUPS
-from textualize.evaluate.leaks import Material, find_leaks, prompt_leaks
+from textualize.evaluate.leaks import find_leaks, prompt_leaks
+from textualize.evaluate.material import Material
 from textualize.evaluate.matrix_findings import Header, Matrix, build_matrix
 from textualize.evaluate.matrix_page import write_matrix
 from textualize.evaluate.prompted import Asked, LocalModel, Seen
 from textualize.evaluate.sealed import (
+    append_opening,
     begin_ledger,
     is_sealed,
     opened_line,
@@ -165,22 +166,49 @@ def run_prompts(
     validation = desk.answers(suite.settings, asked)
     header = _header(suite, model, corpus, labels)
     chosen = build_matrix(header, validation, {}, asked).winner.setting
-    sealed = is_sealed(fold, {i: r.clip for i, r in records.items()})
-    openings, test = begin_ledger(runs), {}
-    tested = [records[i] for i in fold.test]
-    if sealed and not open_test:
-        say("the test split is sealed: nothing of it is answered (open it with --open-test)")
-    elif tested:
-        before, cells = desk.asked, dict.fromkeys([chosen, suite.reference])
-        test = desk.answers(cells, tested)
-        if desk.asked > before:
-            _log(openings, fold, list(cells), suite, sealed=sealed)
+    openings = begin_ledger(runs)
+    test = _opened(desk, fold, records, chosen, openings, open_test=open_test)
     told = [*_warnings(suite, model, records, labels, fold, corpus), *reopened([openings])]
     header = replace(header, warnings=tuple(told), opened=opened_line([openings]))
+    tested = [records[i] for i in fold.test]
     matrix = build_matrix(header, validation, test, [*asked, *tested])
     answered = {"validation": validation, "test": test}
     write_matrix(matrix, out, answered, records, _shown(suite, asked[0], labels))
     return Prompted(matrix, out, desk.asked, desk.kept)
+
+
+def _opened(
+    desk: _Desk,
+    fold: Fold,
+    records: Mapping[str, Record],
+    chosen: Setting,
+    openings: Path,
+    *,
+    open_test: bool,
+) -> dict[Setting, CellAnswers]:
+    """Return what the chosen cell and the reference answer on the test part; write that down."""
+    suite, before = desk.suite, desk.asked
+    sealed = is_sealed(fold, {i: r.clip for i, r in records.items()})
+    if sealed and not open_test:
+        desk.say("the test split is sealed: nothing of it is answered (open it with --open-test)")
+        return {}
+    if not fold.test:
+        return {}
+    cells = dict.fromkeys([chosen, suite.reference])
+    found = desk.answers(cells, [records[i] for i in fold.test])
+    if desk.asked > before:
+        append_opening(
+            openings,
+            fold.test,
+            run="prompts",
+            method=", ".join(str(s) for s in cells),
+            fold=fold.name,
+            sealed=sealed,
+            run_digest=digest_of(suite.model_dump(mode="json")),
+            split_digest=digest_of([fold.train, fold.validation, fold.test]),
+            prompt_digest=template_of(chosen).digest,
+        )
+    return found
 
 
 def suite_fold(suite: PromptSuite, records: Mapping[str, Record], corpus: Corpus) -> Fold:
@@ -280,23 +308,3 @@ def _store(path: Path, cell: Asked, answers: CellAnswers) -> None:
         "predictions": [prediction_json(p) for p in answers.predictions],
     }
     write_json_atomic(path, told)
-
-
-def _log(
-    path: Path, fold: Fold, cells: Sequence[Setting], suite: PromptSuite, *, sealed: bool
-) -> None:
-    """Append a line to the ledger: these cells have answered the test part."""
-    line = {
-        "run": "prompts",
-        "method": ", ".join(str(s) for s in dict.fromkeys(cells)),
-        "fold": fold.name,
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": package_commit(),
-        "sealed": sealed,
-        "clips": digest_of(sorted(fold.test)),
-        "run_digest": digest_of(suite.model_dump(mode="json")),
-        "split_digest": digest_of([fold.train, fold.validation, fold.test]),
-        "prompt_digest": template_of(cells[0]).digest,
-    }
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")

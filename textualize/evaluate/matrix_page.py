@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from textualize.errors import TextualizeError
 from textualize.evaluate import charts
+from textualize.evaluate.evidence import file_lines
 from textualize.evaluate.html import TEMPLATES
 from textualize.evaluate.matrix_findings import Matrix, build_matrix, header_from_json
 from textualize.evaluate.settings import CellAnswers, Setting
@@ -125,7 +126,7 @@ def _read(
     """Return the answers of each part's cells, and the clips with their labels."""
     found: dict[str, dict[Setting, list[tuple[Prediction, int]]]] = {"validation": {}, "test": {}}
     records: dict[str, Record] = {}
-    for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, text in enumerate(file_lines(path), 1):
         try:
             line = json.loads(text)
             clip = Clip(line["clip_id"], None, group=line["group"], label=line["true"])

@@ -1,18 +1,14 @@
 """The report: every method on the same clips, with intervals, differences and what was missing.
 
-`build_report` computes, `write_report` writes: a page to read (`report.html`), the tables
-(`report.md`), all numbers (`report.json`), and what each number can be recomputed from, every
-answer beside its true label (`predictions.jsonl`) and what clips are sorted by (`clips.jsonl`);
-`digests.json` has the sha256 of these files.
+`build_report` computes from records and predictions alone; `report_files.py` writes.
 """
 
 from __future__ import annotations
 
-import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from textualize.errors import TextualizeError
-from textualize.evaluate import compare, html
+from textualize.evaluate import compare
 from textualize.evaluate.answers import Answers, Given, answers, by_seed, shared, together
 from textualize.evaluate.compare import Difference
 from textualize.evaluate.findings import FAMILIES, Ablated, Claim, Report, Row, Trained
@@ -33,17 +29,11 @@ from textualize.evaluate.strata import (
     strata_of,
 )
 from textualize.evaluate.tallies import LOWER_IS_BETTER
-from textualize.explain import Explanation
-from textualize.files import file_digest, read_json, write_json_atomic, write_text_atomic
+from textualize.files import read_json
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
 from textualize.types import MODALITIES, Prompt, Record
 
-__all__ = ["Report", "Trained", "build_report", "read_run", "write_report"]
-
-CLIPS = "clips.jsonl"  # what every clip is sorted by into strata
-DIGESTS = "digests.json"
-FILES = ("report.html", "report.md", "report.json", "predictions.jsonl", CLIPS)
 PACKAGES = ("textualize", "numpy", "scipy", "scikit-learn")
 
 
@@ -131,7 +121,7 @@ def build_report(
     by_name = {m.method: m for m in methods}
     smaller = {a.name for a in ablation if a.name != a.method}
     whole = [r for r in rows if r.name not in smaller]
-    headline, doubt = (headline, "") if headline else _headline(whole, pairs)
+    headline, doubt = (headline, "") if headline else headline_of(whole, pairs)
     differences = _differences(whole, by_name, pairs, claims, drawing)
     scored = set(methods[0].ids)
     used = [r for r in records if r.clip.id in scored]
@@ -195,10 +185,10 @@ def _noise(rows: Sequence[Row], clips: int) -> float | None:
     return 1.96 * float(np.sqrt(best * (1 - best) / clips))
 
 
-def _headline(
+def headline_of(
     rows: Sequence[Row], pairs: Sequence[tuple[str, str]] | None
 ) -> tuple[tuple[str, str] | None, str]:
-    """The words and the tracks method best on validation, or None and why not."""
+    """Return the words and the tracks method best on validation, or None and why not."""
     if pairs is not None:
         return (pairs[0], "") if len(pairs) == 1 else (None, "")
     chosen = []
@@ -302,52 +292,3 @@ def _warnings(report: Report, doubt: str, records: int) -> list[str]:
         if r.unparsed
     ]
     return said
-
-
-# --- writing ------------------------------------------------------------------------------------
-
-
-def write_report(
-    report: Report,
-    folder: str | Path,
-    records: Sequence[Record],
-    prompts: Mapping[str, Prompt] | None,
-    predictions: Mapping[str, Given],
-    explanations: Mapping[str, Sequence[Explanation]] | None = None,
-) -> Path:
-    """Write the files of a report and their digests; return the HTML's path.
-
-    `explanations`, by clip, stand on the clips' pages.
-    """
-    out = Path(folder)
-    clips = {r.clip.id: r.clip for r in records}
-    lines = [
-        {
-            "clip_id": p.clip_id,
-            "group": clips[p.clip_id].fold_group,
-            "true": clips[p.clip_id].label,
-            "name": name,
-            "seed": seed,
-            "method": p.method,
-            "label": p.label,
-            "scores": dict(p.scores),
-            "text": p.text,
-        }
-        for name, given in sorted(predictions.items())
-        for seed, own in by_seed(given).items()
-        for p in sorted(own, key=lambda p: p.clip_id)
-    ]
-    write_text_atomic(
-        out / "predictions.jsonl",
-        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
-    )
-    scored = sorted((condition_of(r) for r in records), key=lambda c: c.clip_id)
-    write_text_atomic(out / CLIPS, "".join(json.dumps(asdict(c)) + "\n" for c in scored))
-    write_json_atomic(out / "report.json", report.to_json())
-    write_text_atomic(out / "report.md", report.to_markdown())
-    page = html.render_report(
-        report, records, prompts or {}, predictions, explanations=explanations
-    )
-    write_text_atomic(out / "report.html", page)
-    write_json_atomic(out / DIGESTS, {name: file_digest(out / name) for name in FILES})
-    return out / "report.html"

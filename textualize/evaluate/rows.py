@@ -22,7 +22,9 @@ from textualize.types import Prediction
 
 # Shown apart; bag-of-words and linear still compete for the words and the features.
 _FLOOR = ("majority", "bag-of-words", "linear")
-_SIDES: Mapping[str, Family] = {"words": "text", "tracks": "features", "nothing": "floor"}
+_SIDES: Mapping[str, Family] = {
+    "words": "text", "tracks": "features", "pictures": "features", "nothing": "floor",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ import json
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import textualize
 from textualize.datasets.given import Fold
@@ -94,17 +94,29 @@ def log_opening(run: Path, name: str, ids: Sequence[str], *, sealed: bool, fold:
     """
     path = ledger(run)
     prompt = run / "prompt/prompt.json"
+    append_opening(
+        path,
+        ids,
+        run=str(run.resolve().relative_to(path.parent.resolve())),
+        method=name,
+        fold=fold,
+        sealed=sealed,
+        run_digest=run_digest(run),
+        split_digest=read_json(run / "splits.json", "splits")["digest"],
+        prompt_digest=read_json(prompt, "prompt")["digest"] if prompt.is_file() else None,
+    )
+
+
+def append_opening(path: Path, ids: Sequence[str], **about: str | bool | None) -> None:
+    """Append a line to a ledger: now, by this commit, these clips were answered.
+
+    `about` says by what: run, method, fold, whether the part is sealed, and digests.
+    """
     line = {
-        "run": str(run.resolve().relative_to(path.parent.resolve())),
-        "method": name,
-        "fold": fold,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": package_commit(),
-        "sealed": sealed,
         "clips": digest_of(sorted(ids)),
-        "run_digest": run_digest(run),
-        "split_digest": read_json(run / "splits.json", "splits")["digest"],
-        "prompt_digest": read_json(prompt, "prompt")["digest"] if prompt.is_file() else None,
+        **about,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as stream:  # two suites may share a folder of runs
@@ -127,12 +139,10 @@ def begin_ledger(runs: Path) -> Path:
 
 def reopened(paths: Iterable[Path]) -> list[str]:
     """Return a warning for each run whose test part was answered more than once."""
-    times: dict[tuple[Path, str], list[dict[str, str]]] = defaultdict(list)
-    for path in dict.fromkeys(paths):
-        for text in path.read_text("utf-8").splitlines() if path.is_file() else ():
-            line = json.loads(text)
-            key = line.get("run") or str([line.get(k) for k in ("method", "fold", "seed")])
-            times[(path, key)].append(line)
+    times: dict[tuple[Path, str], list[dict[str, Any]]] = defaultdict(list)
+    for path, line in _lines(paths):
+        key = line.get("run") or str([line.get(k) for k in ("method", "fold", "seed")])
+        times[path, key].append(line)
     return [
         f"the test part was opened {len(own)} times by {key}: "
         + ", ".join(f"{x['when']} (commit {x.get('commit') or 'unknown'})" for x in own)
@@ -143,13 +153,7 @@ def reopened(paths: Iterable[Path]) -> list[str]:
 
 def opened_line(paths: Iterable[Path]) -> str:
     """Return one sentence on the first openings of sealed parts; "" where none was opened."""
-    lines = [
-        json.loads(text)
-        for path in dict.fromkeys(paths)
-        if path.is_file()
-        for text in path.read_text("utf-8").splitlines()
-    ]
-    own = sorted((x for x in lines if x.get("sealed")), key=lambda x: x["when"])
+    own = sorted((x for _, x in _lines(paths) if x.get("sealed")), key=lambda x: str(x["when"]))
     if not own:
         return ""
     first = own[0]
@@ -157,6 +161,12 @@ def opened_line(paths: Iterable[Path]) -> str:
         f"the sealed test part was opened {len(own)} times, first {first['when']} by "
         f"{first['run']} (commit {first['commit'] or 'unknown'})"
     )
+
+
+def _lines(paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in dict.fromkeys(paths):
+        for text in path.read_text("utf-8").splitlines() if path.is_file() else ():
+            yield path, json.loads(text)
 
 
 # --- digests ------------------------------------------------------------------------------------

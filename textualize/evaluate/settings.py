@@ -14,12 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from textualize import assets
 from textualize.errors import TextualizeError
 from textualize.evaluate.endpoint import Endpoint
+from textualize.evaluate.suite_file import load_as, suite_values
 from textualize.prompt import Template, load_template, with_parts
 from textualize.text.answers import Kind
 from textualize.types import Prediction
@@ -139,30 +139,13 @@ def load_prompt_suite(name: str) -> PromptSuite:
     Raises:
         TextualizeError: unknown suite, unknown key, or a value that does not fit.
     """
-    path = assets.find("eval", name, ".yaml")
-    try:
-        return PromptSuite.model_validate(_mapping(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(x) for x in first["loc"])
-        known = ", ".join(sorted(PromptSuite.model_fields))
-        raise TextualizeError(
-            f"{path.name}: '{key}': {first['msg'].lower()}; keys are: {known}"
-        ) from None
+    return load_as(PromptSuite, name)
 
 
 def is_prompt_suite(name: str) -> bool:
     """Return whether a suite is a matrix of prompts: it names templates and no methods."""
-    values = _mapping(assets.find("eval", name, ".yaml"))
+    values = suite_values(name)
     return "templates" in values and "methods" not in values
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise TextualizeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    return values if isinstance(values, dict) else {}
 
 
 # --- paraphrases ----------------------------------------------------------------------------------

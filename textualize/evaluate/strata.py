@@ -31,13 +31,15 @@ SHOWN = 5  # clips named of each kind of disagreement
 class Condition:
     """What a clip is sorted by: words said, the recogniser's confidence, every sensor's state.
 
-    The confidence is None where nothing says it, as of a given transcript.
+    The confidence is None where nothing says it, as of a given transcript. `speaker` says whether
+    unlabelled statistics of its speaker stand beside the clip, None in older reports.
     """
 
     clip_id: str
     words: int
     confidence: float | None
     states: Mapping[str, str] = field(default_factory=dict, hash=False)
+    speaker: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def condition_of(record: Record) -> Condition:
         sum(n for _, n in told),
         sum(c * n for c, n in sure) / total if total else None,
         states,
+        record.speaker is not None,
     )
 
 

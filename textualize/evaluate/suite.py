@@ -13,14 +13,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from textualize import assets
 from textualize.datasets.folds import Fold, made_folds
 from textualize.datasets.published import PUBLISHED
 from textualize.datasets.synthetic import Synthetic, write_synthetic
@@ -32,32 +30,30 @@ from textualize.evaluate.cells import (
     cells,
     given,
     trained_by_name,
+    trainings,
 )
+from textualize.evaluate.evidence import Evidence
 from textualize.evaluate.findings import Claim
-from textualize.evaluate.fusing import cell_parts, run_parts, with_combination
-from textualize.evaluate.given_runs import answering, translation_claims
-from textualize.evaluate.leaks import Material, find_leaks, run_folds
-from textualize.evaluate.report import Report, build_report, write_report
+from textualize.evaluate.fusing import cell_parts, with_combination
+from textualize.evaluate.leaks import find_leaks
+from textualize.evaluate.material import Material
+from textualize.evaluate.report import build_report
+from textualize.evaluate.report_files import Evaluated, prompts_of, write_report
 from textualize.evaluate.sealed import (
     LOUD,
     WARNING,
     begin_ledger,
-    ledger,
     opened_line,
     part_of,
-    refuse_sealed,
     reopened,
-    validation_only,
 )
-from textualize.evaluate.weaken import Weakening, weakened_scores
-from textualize.explain import explain
+from textualize.evaluate.suite_file import load_as
+from textualize.evaluate.weaken import Lost, Weakening, lost_answers, weakened_scores
 from textualize.finetune.options import Recipe
 from textualize.finetune.recipe import load_recipe
-from textualize.finetune.run_folder import RunFolder
-from textualize.labels import LabelSet, Rule, labels_of
-from textualize.prompt import render
+from textualize.labels import labels_of
 from textualize.store import Corpus
-from textualize.types import Prompt, Record
+from textualize.types import Record
 
 Say = Callable[[str], None]
 
@@ -137,35 +133,13 @@ class Suite(BaseModel):
         return chosen.model_copy(update={"seed": self.seed})
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """A finished evaluation: the report and the folder it was written to."""
-
-    report: Report
-    folder: Path
-    trained: int
-    reused: int
-
-
 def load_suite(name: str) -> Suite:
     """Return a shipped suite by name, or the one in a `.yaml` file.
 
     Raises:
         TextualizeError: unknown suite, unknown key, or a value that does not fit.
     """
-    path = assets.find("eval", name, ".yaml")
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-        return Suite.model_validate(values)
-    except yaml.YAMLError as error:
-        raise TextualizeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(x) for x in first["loc"])
-        known = ", ".join(sorted(Suite.model_fields))
-        raise TextualizeError(
-            f"{path.name}: '{key}': {first['msg'].lower()}; keys are: {known}"
-        ) from None
+    return load_as(Suite, name)
 
 
 def run_suite(
@@ -222,7 +196,7 @@ def run_suite(
         predictions,
         labels,
         prompts=prompts,
-        runs=trained_by_name(done),
+        runs=trained_by_name(trainings(done)),
         title=(LOUD if part == "validation" else "") + suite.title,
         claims=suite.claims,
         ablation=ablation,
@@ -230,9 +204,11 @@ def run_suite(
         draws=suite.draws,
         seed=suite.seed,
     )
+    lost: tuple[Lost, ...] = ()
     if suite.robustness:
-        lost = weakened_scores(suite.robustness, done, by_id, labels, report, say)
-        report = replace(report, weakened=lost)
+        lost = lost_answers(suite.robustness, done, by_id, say)
+        scores = weakened_scores(lost, predictions, tested, labels, report)
+        report = replace(report, weakened=scores)
     report, together = with_combination(
         report, lambda name: cell_parts(done, name, by_id, labels), predictions, by_id, labels
     )
@@ -246,7 +222,14 @@ def run_suite(
         leaks=find_leaks(material, folds, tested, labels, where),
         opened=opened_line([openings]),
     )
-    page = write_report(report, out, tested, prompts, {**predictions, **together})
+    page = write_report(
+        report,
+        out,
+        tested,
+        prompts,
+        {**predictions, **together},
+        evidence=Evidence(trainings(done), lost, material, folds),
+    )
     return Evaluated(report, page.parent, fresh, len(done) - fresh)
 
 
@@ -278,169 +261,3 @@ def suite_folds(
     if wrong:
         raise TextualizeError(f"only_folds should be 1 to {len(folds)}; given {wrong[0]}")
     return [folds[i - 1] for i in suite.only_folds]
-
-
-def prompts_of(records: Sequence[Record], template: str) -> dict[str, Prompt]:
-    """Return every record's prompt by clip id."""
-    return {r.clip.id: render(r, template) for r in records}
-
-
-def evaluate(
-    runs: Sequence[str | Path],
-    records: Sequence[Record],
-    *,
-    out: str | Path,
-    title: str = "Words and features on the same clips",
-    labels: LabelSet | None = None,
-    template: str = "compound",
-    statistic: str | None = None,
-    intersect: bool = False,
-    explained: Sequence[str] = (),
-    corpus: Corpus | None = None,
-    open_test: bool = False,
-    rule: Rule = "product",
-) -> Evaluated:
-    """Compare finished runs on the given labelled records and write the report to `out`.
-
-    `statistic` is macro_f1, or ccc of numbers, unless given. The clips named by `explained` get on
-    their pages what each run's answer rests on. A run may be a folder of seeds. What leaks is
-    sought among the clips of `corpus`, where it is given, else among the records. Records of the
-    corpus' own split named test need `open_test`, and that is written down; where all are
-    validation clips of every run, the title says so. A run trained on basic emotions is scored on
-    compounds, by `rule`, and the other way round; its name says so.
-
-    Raises:
-        TextualizeError: a run is unfinished, was trained on one of the records, or two runs
-            answer to one name, or a clip to explain is not among the labelled records, or the
-            test split is sealed.
-    """
-    tested = [r for r in records if r.clip.label is not None]
-    if not tested:
-        raise TextualizeError("none of the records has a label to compare with")
-    strange = sorted(set(explained) - {r.clip.id for r in tested})
-    if strange:
-        raise TextualizeError(f"clip '{strange[0]}' to explain is not among those compared")
-    refuse_sealed(tested, open_test=open_test)
-    single = _single_runs([Path(r) for r in runs])
-    chosen_on = validation_only([run for own in single.values() for run in own], tested)
-    known = labels or RunFolder(next(run for own in single.values() for run in own)).labels
-    asked = {Path(r) for r in runs}
-    found = [
-        answering(name, own, tested, known, rule, seeded=own[0] not in asked,
-                  on_validation=chosen_on)
-        for name, own in single.items()
-    ]  # fmt: skip
-    rests = {
-        r.clip.id: [replace(explain(one.method, r), method=one.name) for one in found]
-        for r in tested
-        if r.clip.id in explained
-    }
-    predictions = {one.name: one.predictions for one in found}
-    prompts = prompts_of(tested, template)
-    report = build_report(
-        tested,
-        predictions,
-        known,
-        prompts=prompts,
-        runs={one.name: one.trained for one in found},
-        title=(LOUD if chosen_on else "") + title,
-        claims=translation_claims(found),
-        statistic=statistic or ("ccc" if known.numeric else "macro_f1"),
-        intersect=intersect,
-    )
-    known_records = {r.clip.id: r for r in (corpus.records() if corpus else tested)}
-    report, together = with_combination(
-        report,
-        lambda name: run_parts(single.get(name, ()), predictions[name], known_records),
-        predictions,
-        known_records,
-        known,
-    )
-    leaked = [leak for one in found for leak in one.leaks]
-    ledgers = [ledger(run) for own in single.values() for run in own]
-    folds = run_folds(single, tested)
-    material = Material.of(tested, corpus)
-    report = replace(
-        report,
-        warnings=(*report.warnings, *leaked, *reopened(ledgers), *[WARNING] * chosen_on),
-        leaks=find_leaks(material, folds, tested, known, single),
-        opened=opened_line(ledgers),
-    )
-    page = write_report(report, Path(out), tested, prompts, {**predictions, **together}, rests)
-    return Evaluated(report, page.parent, 0, len(found))
-
-
-def seed_runs(folder: Path) -> list[Path]:
-    """Return the runs a folder stands for: itself, or its runs `seed-N`.
-
-    An empty list says that it is no run.
-    """
-    if (folder / "labels.json").is_file():
-        return [folder]
-    return sorted(
-        (p for p in folder.glob("seed-*") if (p / "labels.json").is_file()),
-        key=lambda p: int(p.name.removeprefix("seed-")),
-    )
-
-
-def run_names(runs: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Return each run with its name: its folder's, with that of the one above where two share it.
-
-    >>> [name for _, name in run_names([Path("runs/jca/fold1of3"), Path("runs/bow/fold1of3")])]
-    ['jca-fold1of3', 'bow-fold1of3']
-    """
-    count = Counter(run.name for run in runs)
-    return [(r, r.name if count[r.name] == 1 else f"{r.parent.name}-{r.name}") for r in runs]
-
-
-def evaluation_records(
-    corpus: Corpus, runs: Sequence[Path], split: str | None = None, *, open_test: bool = True
-) -> list[Record]:
-    """Return the records runs are compared on.
-
-    With `split` None: the runs' own test part if they name one that is in the corpus, else every
-    labelled record. "test" insists on the runs' own test part where they name one; any other name
-    is a split of the corpus. A run may be a folder of seeds. Without `open_test` records of the
-    corpus' own split named test give way to the runs' validation part.
-
-    Raises:
-        TextualizeError: the runs' test parts differ, or nothing is left, or "test" is sealed.
-    """
-    records = [r for r in corpus.records() if r.clip.label is not None]
-    folders = [RunFolder(r) for folder in runs for r in seed_runs(folder)]
-    known = {r.clip.id for r in records}
-    parts = {frozenset(f.test_ids) for f in folders}
-    if split is None and not any(part & known for part in parts):
-        parts = {frozenset()}  # another corpus than that of the runs
-    if len(parts) > 1:
-        raise TextualizeError("the runs have different test parts: train them on the same fold")
-    own = next(iter(parts))
-    if split not in (None, "test"):
-        chosen = [r for r in records if r.clip.split == split]
-    elif own:
-        chosen = [r for r in records if r.clip.id in own]
-    elif split == "test":
-        chosen = [r for r in records if r.clip.split == "test"]
-    else:
-        chosen = records
-    if split is None and not open_test and any(r.clip.split == "test" for r in chosen):
-        on = set.intersection(*(set(f.parts["validation"]) for f in folders))
-        chosen = [r for r in records if r.clip.id in on]
-    refuse_sealed(chosen, open_test=open_test)
-    if not chosen:
-        raise TextualizeError(
-            f"corpus {corpus.folder} has no labelled record for {split or 'the test part'}"
-        )
-    return chosen
-
-
-def _single_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Return the run folders of every name; raises TextualizeError for none, or a name twice."""
-    if not runs:
-        raise TextualizeError("no runs to compare")
-    found: dict[str, list[Path]] = {}
-    for folder, name in run_names(runs):
-        if name in found:
-            raise TextualizeError(f"two runs are called '{name}': rename one folder")
-        found[name] = seed_runs(folder) or [folder]
-    return found

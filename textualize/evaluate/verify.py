@@ -1,35 +1,38 @@
-"""Recompute a report from its predictions: every score, interval and difference.
+"""Recompute a report from its folder: every score, interval, difference, leak and cost.
 
 Beside that a changed byte of any of its files is found, by their digests, and report.md has to be
-what report.json says. Scores under a lost modality stand in no predictions and are only digested.
+what report.json says. What cannot be recomputed without the corpus is told by name.
 """
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.answers import Given
 from textualize.evaluate.findings import Report
-from textualize.evaluate.fusing import combination_of
 from textualize.evaluate.matrix_findings import KIND
 from textualize.evaluate.matrix_page import rebuilt_matrix
-from textualize.evaluate.report import CLIPS, DIGESTS, FILES, build_report
-from textualize.evaluate.strata import Condition
-from textualize.files import file_digest, read_json
-from textualize.labels import LABEL_SETS, LabelSet
-from textualize.types import Clip, Prediction, Record
+from textualize.evaluate.rebuild import kept_in, rebuilt_report
+from textualize.evaluate.report_files import changed_files
+from textualize.files import read_json
+
+_PARTS = (
+    "rows", "differences", "clips", "groups", "noise", "constant", "class_counts", "strata",
+    "agreement", "combined", "headline", "speaker", "weakened", "leaks",
+)  # fmt: skip
+Leaf = str | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
     """How many numbers were recomputed, and the first that differs ("" when all agree).
 
-    `changed` are files that are not as they were written, or not there.
+    `changed` are files that are not as they were written, or not there; `taken` is what was not
+    recomputed, and why.
     """
 
     folder: str
@@ -37,6 +40,7 @@ class Verified:
     different: int
     first: str
     changed: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -53,6 +57,8 @@ class Verified:
             )
         if self.changed:
             said += f"; changed since it was written: {', '.join(self.changed)}"
+        if self.taken:
+            said += f"; not recomputed: {'; '.join(self.taken)}"
         return said
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +67,7 @@ class Verified:
 
 
 def verify_report(folder: Path) -> Verified:
-    """Return whether report.json agrees with predictions.jsonl.
+    """Return whether report.json agrees with the predictions and the evidence beside it.
 
     Raises:
         TextualizeError: no report there, or its predictions are missing or damaged.
@@ -76,113 +82,32 @@ def verify_report(folder: Path) -> Verified:
     changed = changed_files(folder)
     if stored.to_markdown() != (folder / "report.md").read_text("utf-8"):
         changed = sorted({*changed, "report.md"})
-    records, predictions = _read(folder / "predictions.jsonl")
-    rebuilt = _rebuilt(stored, records, predictions, folder)
-    parts = (
-        "rows", "differences", "clips", "groups", "noise", "constant", "class_counts", "strata",
-        "agreement", "combined",
-    )  # fmt: skip
-    then, now = stored.to_json(), rebuilt.to_json()
-    found = _verified(folder, {p: then[p] for p in parts}, {p: now[p] for p in parts})
-    return replace(found, changed=tuple(changed))
-
-
-def changed_files(folder: Path) -> list[str]:
-    """Return the names of a report's files that are not as they were written.
-
-    Raises:
-        TextualizeError: it has no digests, as reports from before they were written.
-    """
-    digests = read_json(folder / DIGESTS, "digests of a report")
-    found = [n for n in FILES if n not in digests]  # the list itself may have been shortened
-    for name, digest in sorted(digests.items()):
-        if not (folder / name).is_file() or file_digest(folder / name) != digest:
-            found.append(name)
-    return found
-
-
-def _rebuilt(
-    stored: Report, records: list[Record], predictions: dict[str, Given], folder: Path
-) -> Report:
-    """The report as its predictions make it."""
-    own = {row.name for row in stored.rows}
-    labels = LabelSet("report", tuple(stored.labels), {})
-    known = next((s for s in LABEL_SETS.values() if s.labels == labels.labels), labels)
-    rebuilt = build_report(
-        records,
-        {name: given for name, given in predictions.items() if name in own},
-        known,
-        runs={row.name: row.trained for row in stored.rows if row.trained},
-        pairs=[(d.a, d.b) for d in stored.differences] or None,
-        claims=stored.claims,
-        statistic=stored.statistic,
-        draws=stored.draws,
-        seed=stored.seed,
-        created=stored.created,
-        conditions=_conditions(folder / CLIPS),
-        headline=stored.headline,
-        ablation=stored.ablation,
-    )
-    if stored.headline is None:  # one pair compared makes a headline, which here it did not
-        rebuilt = replace(rebuilt, agreement=None)
-    combined = stored.combined
-    if combined is None or combined.name not in predictions:
-        return rebuilt
-    found = combination_of(combined.name, predictions, records, labels, rebuilt, combined.weights)
-    return replace(rebuilt, combined=found)
-
-
-def _conditions(path: Path) -> list[Condition]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-        return [Condition(**json.loads(line)) for line in lines]
-    except (OSError, TypeError, ValueError) as error:
-        raise TextualizeError(f"{path} is missing or damaged: {error}") from None
+    kept = kept_in(folder)
+    then, now = stored.to_json(), rebuilt_report(stored, kept).to_json()
+    found = _verified(folder, {p: then[p] for p in _PARTS}, {p: now[p] for p in _PARTS})
+    return replace(found, changed=tuple(changed), taken=kept.taken(stored))
 
 
 def _verified(folder: Path, then: dict[str, Any], now: dict[str, Any]) -> Verified:
-    old, new = dict(_numbers(then)), dict(_numbers(now))
-    wrong = [k for k in sorted(old.keys() | new.keys()) if not _same(old.get(k), new.get(k))]
-    return Verified(str(folder), len(old), len(wrong), wrong[0] if wrong else "")
+    old, new = dict(_leaves(then)), dict(_leaves(now))
+    wrong = [k for k in sorted(old.keys() | new.keys()) if not _same(old, new, k)]
+    numbers = sum(isinstance(x, int | float) and not isinstance(x, bool) for x in old.values())
+    return Verified(str(folder), numbers, len(wrong), wrong[0] if wrong else "")
 
 
-def _read(path: Path) -> tuple[list[Record], dict[str, Given]]:
-    if not path.is_file():
-        raise TextualizeError(f"no predictions at {path}")
-    records: dict[str, Record] = {}
-    predictions: dict[str, dict[int | None, list[Prediction]]] = {}
-    for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
-        try:
-            line = json.loads(text)
-            clip = Clip(line["clip_id"], None, group=line["group"], label=line["true"])
-            answer = Prediction(
-                line["clip_id"], line["method"], line["label"], line["scores"], line["text"]
-            )
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise TextualizeError(f"{path}:{number} is damaged: {error}") from None
-        records[clip.id] = Record(clip)
-        own = predictions.setdefault(str(line["name"]), {})
-        own.setdefault(line.get("seed"), []).append(answer)
-    return list(records.values()), {name: _given(own) for name, own in predictions.items()}
+def _leaves(value: Any, at: str = "") -> Iterator[tuple[str, Leaf]]:
+    """Yield (path, value) for everything inside a JSON value that is no list and no object."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(inner, f"{at}/{key}")
+    else:
+        yield at, value
 
 
-def _given(seeds: dict[int | None, list[Prediction]]) -> Given:
-    """One method's predictions as a report takes them: by seed, where they have one."""
-    named = {seed: own for seed, own in seeds.items() if seed is not None}
-    return named or seeds[None]
-
-
-def _numbers(value: Any, at: str = "") -> list[tuple[str, float]]:
-    """Return (path, number) for every number inside a JSON value."""
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return []
-    if isinstance(value, int | float):
-        return [(at, float(value))]
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    return [found for key, inner in items for found in _numbers(inner, f"{at}/{key}")]
-
-
-def _same(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+def _same(old: dict[str, Leaf], new: dict[str, Leaf], key: str) -> bool:
+    if key not in old or key not in new:
+        return False
+    one, other = old[key], new[key]
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+    return one == other

@@ -15,14 +15,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.answers import Answers, answers, together
+from textualize.evaluate.answers import Answers, Given, answers, by_seed, together
 from textualize.evaluate.cells import Answered, Cell
 from textualize.evaluate.compare import interval
 from textualize.evaluate.findings import Report, Weakened
 from textualize.files import digest_of, read_json, write_json_atomic
 from textualize.labels import LabelSet
 from textualize.methods import entry, load
-from textualize.types import Float32, Prediction, Record, Track
+from textualize.types import Float32, Record, Track
 
 How = Literal["missing", "noise"]
 Moments = tuple[Float32, Float32]  # mean and spread of a track's columns over training, each (D,)
@@ -79,18 +79,30 @@ def moments(records: Sequence[Record], tracks: Sequence[str]) -> dict[str, Momen
     return found
 
 
-def weakened_scores(
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What a method answers about every tested clip without a modality, with one seed.
+
+    `shares` are those of the clips that lose it, for each of which the method is scored.
+    """
+
+    method: str
+    modality: str
+    how: How
+    seed: int | None
+    shares: tuple[float, ...]
+    answers: Mapping[str, str | float | None]
+
+
+def lost_answers(
     spec: Weakening,
     done: Sequence[Answered],
     records: Mapping[str, Record],
-    labels: LabelSet,
-    report: Report,
     say: Callable[[str], None],
-) -> tuple[Weakened, ...]:
-    """Return the report's statistic of every method that reads tracks, as it loses a modality.
+) -> tuple[Lost, ...]:
+    """Return what every method that reads tracks answers without each modality it reads.
 
-    A method that reads none of a modality's tracks is not scored for it. What a run answered
-    without it is kept in its folder, `weakened.json`.
+    What a run answered without it is kept in its folder, `weakened.json`.
 
     Raises:
         TextualizeError: a modality's track is in no record.
@@ -101,24 +113,51 @@ def weakened_scores(
             raise TextualizeError(
                 f"robustness: no tested clip has track {' or '.join(tracks)} of '{name}'"
             )
-    order = _order({r.clip.id for r in tested}, report.seed)
+    shares = (0.0, *spec.shares)
     found = []
-    for row in report.rows:
-        kept = (row.seeds or (None,))[: spec.seeds]
-        own = [a for a in done if a.cell.name == row.name and a.cell.seed in kept]
+    for name in dict.fromkeys(a.cell.name for a in done):
+        own = [a.cell for a in done if a.cell.name == name]
+        seeds = list(dict.fromkeys(cell.seed for cell in own))[: spec.seeds]
+        recipe = own[0].recipe
         for modality, tracks in spec.modalities.items():
-            if entry(own[0].cell.recipe.method).reads != "tracks":
+            if entry(recipe.method).reads != "tracks":
                 continue
-            if not set(tracks) & set(getattr(own[0].cell.recipe, "tracks", tracks)):
+            if not set(tracks) & set(getattr(recipe, "tracks", tracks)):
                 continue
             for how in spec.hows:
-                say(f"{row.name}: {modality} {how}")
-                lost = [_answers(a.cell, modality, tracks, how, records) for a in own]
-                for share in (0.0, *spec.shares):
-                    chosen = set(order[: round(share * len(order))])
-                    mixed = _mixed(own, lost, chosen, tested, labels)
-                    score = interval(mixed, report.statistic, draws=report.draws, seed=report.seed)
-                    found.append(Weakened(row.name, modality, how, share, score))
+                say(f"{name}: {modality} {how}")
+                for seed in seeds:
+                    answers: dict[str, str | float | None] = {}
+                    for cell in (c for c in own if c.seed == seed):
+                        answers |= _answers(cell, modality, tracks, how, records)
+                    found.append(Lost(name, modality, how, seed, shares, answers))
+    return tuple(found)
+
+
+def weakened_scores(
+    lost: Sequence[Lost],
+    predictions: Mapping[str, Given],
+    tested: Sequence[Record],
+    labels: LabelSet,
+    report: Report,
+) -> tuple[Weakened, ...]:
+    """Return the report's statistic of every method as a modality is lost in a share of the clips.
+
+    A method that reads none of a modality's tracks is not scored for it. Methods are in the order
+    of the report.
+    """
+    order = _order({r.clip.id for r in tested}, report.seed)
+    names = [row.name for row in report.rows]
+    ways: dict[tuple[str, str, How], list[Lost]] = {}
+    for one in sorted(lost, key=lambda x: names.index(x.method)):
+        ways.setdefault((one.method, one.modality, one.how), []).append(one)
+    found = []
+    for (method, modality, how), own in ways.items():
+        for share in own[0].shares:
+            chosen = set(order[: round(share * len(order))])
+            mixed = _mixed(predictions[method], own, chosen, tested, labels)
+            score = interval(mixed, report.statistic, draws=report.draws, seed=report.seed)
+            found.append(Weakened(method, modality, how, share, score))
     return tuple(found)
 
 
@@ -143,19 +182,20 @@ def _answers(
 
 
 def _mixed(
-    own: Sequence[Answered],
-    lost: Sequence[Mapping[str, str | float | None]],
+    given: Given,
+    lost: Sequence[Lost],
     chosen: set[str],
     tested: Sequence[Record],
     labels: LabelSet,
 ) -> Answers:
     """Return the answers of all seeds, those without the modality for the chosen clips."""
-    seeds: dict[int | None, list[Prediction]] = {}
-    for each, weak in zip(own, lost, strict=True):
-        mixed = [
-            replace(p, label=weak[p.clip_id], scores={}) if p.clip_id in chosen else p
-            for p in each.predictions
+    seeds = by_seed(given)
+    mixed = [
+        [
+            replace(p, label=weak.answers[p.clip_id], scores={}) if p.clip_id in chosen else p
+            for p in seeds[weak.seed]
         ]
-        seeds.setdefault(each.cell.seed, []).extend(mixed)
-    name = own[0].cell.name
-    return together([answers(name, p, tested, labels) for p in seeds.values()])
+        for weak in lost
+    ]
+    name = lost[0].method
+    return together([answers(name, own, tested, labels) for own in mixed])

@@ -1,5 +1,7 @@
 """Extraction on a Ray cluster: the same clips, the same code per clip, the same corpus.
 
+`cluster` and `results` are how this package uses Ray, for other work as well.
+
 Ray Data hands clips to actors; each actor holds one reader process with its models loaded
 (`workers.py`), so that a clip that kills its reader costs that clip and not the actor. Media and
 corpus must lie on a file system that every node sees under the same path.
@@ -11,6 +13,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -51,6 +54,23 @@ def read_on_ray(
     purpose. `workers` is the number of actors; by default one per CPU of the cluster. Raises
     TextualizeError where there is no such cluster or no `ray`.
     """
+    with cluster(address) as ray:
+        actors = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        given = [json.dumps(task_json(task)) for task in tasks]
+        for result in results(ray, given, ReadClips, asdict(job), actors, num_cpus=1):
+            value = json.loads(result)
+            if "stop" in value:
+                raise _STOPS.get(value["stop"], TextualizeError)(value["why"])
+            yield result_from_json(value)
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Any]:
+    """Yield the package `ray`, connected to a cluster; "auto" is this machine's, or a new one.
+
+    Raises:
+        TextualizeError: there is no such cluster or no `ray`.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports home unless told not to
     try:
         import ray
@@ -61,7 +81,7 @@ def read_on_ray(
     if started:
         _connect(ray, address)
     try:
-        yield from _results(ray, tasks, job, workers)
+        yield ray
     finally:
         if started:
             ray.shutdown()
@@ -82,28 +102,33 @@ def _connect(ray: Any, address: str) -> None:
         raise TextualizeError(f"no Ray cluster at '{address}': {first}") from error
 
 
-def _results(
-    ray: Any, tasks: Sequence[Task], job: Job, workers: int | None
-) -> Iterator[ClipResult]:
+def results(
+    ray: Any, tasks: Sequence[str], actor: type, job: Json, actors: int, **asked: Any
+) -> Iterator[str]:
+    """Yield what actors make of every task, as it is ready; tasks and results are JSON.
+
+    Args:
+        ray: as `cluster` yields it.
+        tasks: each a batch of its own for an actor.
+        actor: made with `job`, called with {"task": [...]}, returns {"result": [...]}.
+        job: what every actor is told, JSON values.
+        actors: how many at most.
+        asked: what each needs, as `map_batches` takes it (num_cpus, …).
+    """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    actors = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    actors = min(actors, len(tasks))
-    rows = [{"task": json.dumps(task_json(task))} for task in tasks]
-    # one clip a block: results come as they are ready, and a lost actor costs one clip's work
-    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        ReadClips,
-        fn_constructor_args=(asdict(job),),
+    rows = [{"task": task} for task in tasks]
+    # one task a block: results come as they are ready, and a lost actor costs one task's work
+    found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        actor,
+        fn_constructor_args=(job,),
         batch_size=1,
-        num_cpus=1,
-        compute=ray.data.ActorPoolStrategy(size=actors),
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(rows))),
+        **asked,
     )
-    for row in results.iter_rows():
-        value = json.loads(row["result"])
-        if "stop" in value:
-            raise _STOPS.get(value["stop"], TextualizeError)(value["why"])
-        yield result_from_json(value)
+    for row in found.iter_rows():
+        yield str(row["result"])
 
 
 def task_json(task: Task) -> Json:

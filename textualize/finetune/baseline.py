@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -22,8 +22,8 @@ from rich.markup import escape
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from textualize.baselines.batch import Batch
-from textualize.baselines.fusion import FeatureMethod, build, settings_of
+from textualize.baselines.batch import Source
+from textualize.baselines.fusion import settings_of
 from textualize.baselines.network import Network
 from textualize.errors import TextualizeError
 from textualize.finetune.feature_data import Data, prepare
@@ -35,11 +35,16 @@ from textualize.finetune.feature_progress import (
     save_checkpoint,
     weights,
 )
-from textualize.finetune.feature_recipes import FeatureRecipe
+from textualize.finetune.feature_recipes import FeatureRecipe, NetworkRecipe
+from textualize.finetune.linear_start import start_path
+from textualize.finetune.picture_data import PictureData, prepare_pictures
+from textualize.finetune.picture_recipes import PictureRecipe
 from textualize.finetune.run_folder import RunFolder
+from textualize.finetune.subjects import adaptation_note, with_subjects
+from textualize.labels import LabelSet
+from textualize.methods import Method
 from textualize.types import Record
 
-ROWS = 256  # clips a validation pass reads at once
 LOG_EVERY_S = 60.0
 
 
@@ -47,9 +52,9 @@ LOG_EVERY_S = 60.0
 class Training:
     """What the epochs share."""
 
-    recipe: FeatureRecipe
+    recipe: NetworkRecipe
     network: Network
-    data: Data
+    data: Data | PictureData
     device: torch.device
     run: RunFolder
 
@@ -60,8 +65,12 @@ class Training:
 
 
 def train_features(
-    recipe: FeatureRecipe, train: Sequence[Record], validation: Sequence[Record], run: RunFolder
-) -> FeatureMethod:
+    recipe: NetworkRecipe,
+    train: Sequence[Record],
+    validation: Sequence[Record],
+    run: RunFolder,
+    unlabelled: Sequence[Record] = (),
+) -> Method:
     """Return the trained method after filling a begun run folder.
 
     A stage's epoch is the one with the best validation score `recipe.select`, or the lowest loss
@@ -84,22 +93,43 @@ def train_features(
             "start it without a launcher"
         )
     recipe = recipe.resolved(run.labels)
-    data = prepare(recipe, run.labels, train, validation)
+    data = _prepared(recipe, run.labels, train, validation)
+    if recipe.adapts and isinstance(data, Data) and isinstance(recipe, FeatureRecipe):
+        data = with_subjects(data, recipe, train, unlabelled)
+        run.notes.append(adaptation_note(recipe.method, unlabelled, run.test_ids))
     with deterministic(recipe.seed):
         settings = settings_of(recipe.method, recipe)
-        network = build(data.features, data.task, settings)
+        network = data.build(settings)
         training = Training(recipe, network.to(accelerator.device), data, accelerator.device, run)
         progress = _stages(training, accelerator)
-    method = FeatureMethod(data.task, data.features, network.cpu(), settings)
+    method = data.method(network.cpu(), settings)
     method.save(run.path)
-    run.write_metrics([{**x, "selected": x["epoch"] in progress.selected} for x in progress.lines])
+    run.write_metrics(
+        [{**x, "selected": i in progress.selected} for i, x in enumerate(progress.lines, 1)]
+    )
     answers = method.predict(validation)
+    fitted: dict[str, tuple[Sequence[Record], Sequence[str]]] = {
+        "scales and weights": (train, ("train",))
+    }
+    if unlabelled:
+        fitted["the adaptation, without labels"] = (unlabelled, ("train", "test"))
     if data.task.kind == "classes" or not data.task.per_step:
         run.write_validation(validation, [p.label for p in answers])
-    run.write_fitted({"scales and weights": (train, ("train",))})
+    run.write_fitted(fitted)
     summary = _summary(training, progress) | {"seconds": round(time.time() - started, 1)}
     run.finish(summary, data.notes, started, effective=_effective(training))
     return method
+
+
+def _prepared(
+    recipe: NetworkRecipe,
+    labels: LabelSet,
+    train: Sequence[Record],
+    validation: Sequence[Record],
+) -> Data | PictureData:
+    if isinstance(recipe, PictureRecipe):
+        return prepare_pictures(recipe, labels, train, validation)
+    return prepare(cast(FeatureRecipe, recipe), labels, train, validation)
 
 
 def _stages(training: Training, accelerator: Accelerator) -> Progress:
@@ -115,12 +145,14 @@ def _stages(training: Training, accelerator: Accelerator) -> Progress:
         while progress.stage < len(network.stages):
             network.begin(network.stages[progress.stage])
             optimizer = accelerator.prepare(_optimizer(recipe, network))
-            best = weights(network)
             if resumed:
                 best, resumed = restore(checkpoint, network, optimizer), False
+            else:
+                _start(training, progress, held)
+                best = weights(network)
             while not progress.finished(recipe):
                 loss = _one_epoch(training, progress, optimizer, train, accelerator)
-                if _validated(training, progress, held, loss):
+                if _validated(training, progress, held, {"loss": loss}):
                     best = weights(network)
                 save_checkpoint(checkpoint, progress, network, optimizer, best)
                 training.run.write_metrics(progress.lines)
@@ -153,15 +185,15 @@ def _line(training: Training, progress: Progress) -> str:
     stage = f" {line['stage']}" if "stage" in line else ""
     key = f"validation_{recipe.select}"
     key = key if key in line else "validation_loss"
-    best = progress.lines[progress.best_epoch - 1][key]
+    best = progress.lines[progress.best_line - 1][key]
     return (
         f"{recipe.method}{stage}: epoch {progress.epoch}/{recipe.epochs}  loss {line['loss']:.3f}  "
         f"{key.replace('_', ' ', 1)} {line[key]:.3f}  "
-        f"(best {best:.3f} at {progress.best_epoch - progress.begun})"
+        f"(best {best:.3f} at {progress.best_line - progress.begun - progress.started})"
     )
 
 
-def _optimizer(recipe: FeatureRecipe, network: Network) -> torch.optim.Optimizer:
+def _optimizer(recipe: NetworkRecipe, network: Network) -> torch.optim.Optimizer:
     trained = [p for p in network.parameters() if p.requires_grad]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
@@ -170,11 +202,23 @@ def _optimizer(recipe: FeatureRecipe, network: Network) -> torch.optim.Optimizer
     return torch.optim.AdamW(trained, recipe.lr, weight_decay=recipe.weight_decay)
 
 
+def _start(training: Training, progress: Progress, held: Source) -> None:
+    """Start the linear paths of the present stage from fitted models, and note how good that is."""
+    recipe, data = training.recipe, training.data
+    if not isinstance(recipe, FeatureRecipe) or not isinstance(data, Data):
+        return
+    paths = training.network.linear_paths() if recipe.linear_start else []
+    if paths:
+        strengths = [start_path(path, data, recipe.select) for path in paths]
+        told = {"start": "linear", "strengths C": strengths}
+        _validated(training, progress, held, told, start=True)
+
+
 def _one_epoch(
     training: Training,
     progress: Progress,
     optimizer: torch.optim.Optimizer,
-    data: Batch,
+    data: Source,
     accelerator: Accelerator,
 ) -> float:
     """Return the mean training loss; order and dropout follow from seed and epoch alone."""
@@ -188,8 +232,8 @@ def _one_epoch(
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
         rows = order[start : start + size]
-        batch = data.take(rows)
-        if recipe.drop_stream:
+        batch = network.draw(data, rows)
+        if isinstance(recipe, FeatureRecipe) and recipe.drop_stream:
             batch = batch.without_streams(recipe.drop_stream)
         with training.autocast():
             loss = network.loss(batch)
@@ -205,15 +249,23 @@ def _one_epoch(
     return total / len(data)
 
 
-def _validated(training: Training, progress: Progress, held: Batch, loss: float) -> bool:
-    """Add an epoch's line to the progress; True when it is the stage's best so far."""
+def _validated(
+    training: Training,
+    progress: Progress,
+    held: Source,
+    told: dict[str, Any],
+    *,
+    start: bool = False,
+) -> bool:
+    """Add the line of an epoch, or of the start; True when it is the stage's best so far."""
     network, select, task = training.network, training.recipe.select, training.data.task
     stage = network.stages[progress.stage]
     network.eval()
     line: dict[str, Any] = {"stage": stage} if len(network.stages) > 1 else {}
     score = None
     every = torch.arange(len(held), device=training.device)
-    pieces = [held.take(every[i : i + ROWS]) for i in range(0, len(held), ROWS)]
+    size = held.at_once
+    pieces = (held.take(every[i : i + size]) for i in range(0, len(held), size))
     with torch.no_grad(), training.autocast():
         if network.scored(stage):
             out = torch.cat([network(piece) for piece in pieces]).float()
@@ -222,10 +274,10 @@ def _validated(training: Training, progress: Progress, held: Batch, loss: float)
         else:
             parts = [float(network.loss(piece)) * len(piece) for piece in pieces]
             held_loss = sum(parts) / len(held)
-    line |= {"loss": loss, "validation_loss": held_loss}
+    line |= {**told, "validation_loss": held_loss, **network.told()}
     if score is not None:
         line[f"validation_{select}"] = score
-    return progress.add(line, select, score, held_loss)
+    return progress.add(line, select, score, held_loss, start)
 
 
 # --- what a run tells ---------------------------------------------------------------------------
@@ -237,13 +289,13 @@ def _summary(training: Training, progress: Progress) -> dict[str, Any]:
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
         "MACs per clip": macs(network, training.data.validation),
-        "selected epoch": progress.selected[-1],
-        "epochs": len(progress.lines),
+        "selected epoch": progress.lines[progress.selected[-1] - 1]["epoch"],
+        "epochs": progress.lines[-1]["epoch"],
         f"validation {select}": round(score, 4),
     }
 
 
-def macs(network: Network, batch: Batch) -> int:
+def macs(network: Network, batch: Source) -> int:
     """Return the multiply-accumulates of one clip's answer: matrix products and convolutions."""
     network.eval()
     counter = FlopCounterMode(display=False)
@@ -269,8 +321,7 @@ def _effective(training: Training) -> dict[str, Any]:
         "validation_clips": len(data.validation),
         "device": training.device.type,
         "dtype": recipe.dtype,
-        "streams": data.features.widths or {"functionals": data.features.width},
-        "steps": data.features.steps,
+        **data.effective(),
         "network": settings_of(recipe.method, recipe),
     }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -15,13 +16,14 @@ from textualize.baselines.annotation import (
     step_targets,
 )
 from textualize.baselines.batch import Batch, Features, fit
-from textualize.baselines.fusion import network_class
+from textualize.baselines.fusion import FeatureMethod, build, network_class
+from textualize.baselines.network import Network
 from textualize.baselines.pooling import summarise
-from textualize.baselines.task import Kind, Task
+from textualize.baselines.task import Kind, Objective, Task
 from textualize.errors import TextualizeError, unknown
-from textualize.finetune.feature_recipes import FeatureRecipe
+from textualize.finetune.feature_recipes import FeatureRecipe, NetworkRecipe
 from textualize.labels import LabelSet
-from textualize.types import Record, Unit
+from textualize.types import Record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +35,24 @@ class Data:
     train: Batch
     validation: Batch
     notes: tuple[str, ...]
+
+    def build(self, settings: Mapping[str, Any]) -> Network:
+        """Return the untrained network; `settings` see `settings_of`."""
+        return build(self.features, self.task, settings)
+
+    def method(self, network: Network, settings: Mapping[str, Any]) -> FeatureMethod:
+        """Return what predicts with the trained network."""
+        return FeatureMethod(self.task, self.features, network, settings)
+
+    def effective(self) -> dict[str, Any]:
+        """Return how wide and long what is read came out."""
+        widths = self.features.widths or {"functionals": self.features.width}
+        found: dict[str, Any] = {"streams": widths, "steps": self.features.steps}
+        if self.train.subjects is not None:
+            labelled = int((self.train.subjects >= 0).sum())
+            found["training_clips"] = labelled
+            found["unlabelled_clips"] = len(self.train) - labelled
+        return found
 
 
 def prepare(
@@ -62,24 +82,51 @@ def prepare(
         recipe.normalise == "standard",
         recipe.training_only,
     )
-    task = _task(recipe, labels, train)
-    targets, held_targets = (
-        _targets(recipe, task, labels, own, timed) for own in (train, validation)
-    )
-    _check_annotated(recipe, task, targets, held_targets)
-    if task.kind == "values":
-        values = annotated_values(targets)
-        task = replace(task, values=values)
-        targets, held_targets = (standardised(t, values) for t in (targets, held_targets))
-    weights = _weights(recipe, task, targets)
-    data, notes = features.batch(clips, targets, weights)
-    checked, held_notes = features.batch(held, held_targets)
-    notes += _targets_notes(recipe, task, targets)
-    held_notes += _targets_notes(recipe, task, held_targets, absent=False)
+    asked = answers(recipe, labels, train, validation, timed)
+    data, notes = features.batch(clips, asked.train, asked.weights)
+    checked, held_notes = features.batch(held, asked.validation)
     if recipe.speaker_relative and not any(k.endswith("/relative") for k in features.scales):
         notes.append(f"{recipe.method}: no record has speaker statistics, own scales used")
     told = [f"{n} (training)" for n in notes] + [f"{n} (validation)" for n in held_notes]
-    return Data(task, features, data, checked, tuple(told))
+    return Data(asked.task, features, data, checked, (*told, *asked.notes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What is to be answered: the task, what is right (see `Batch`), weights of the loss, notes."""
+
+    task: Task
+    train: Tensor
+    validation: Tensor
+    weights: list[float]
+    notes: tuple[str, ...]
+
+
+def answers(
+    recipe: NetworkRecipe,
+    labels: LabelSet,
+    train: Sequence[Record],
+    validation: Sequence[Record],
+    timed: Sequence[str] = (),
+) -> Answers:
+    """Return what the records' labels, or their annotation, ask for; values are standardised.
+
+    `timed` are the tracks whose length is the clip's, for an answer per step.
+
+    Raises:
+        TextualizeError: a label is unknown, the training records show one class or one value only,
+            or nothing of the validation records is annotated.
+    """
+    task = _task(recipe, labels, train)
+    targets, held = (_targets(recipe, task, labels, own, timed) for own in (train, validation))
+    _check_annotated(recipe, task, targets, held)
+    if task.kind == "values":
+        values = annotated_values(targets)
+        task = replace(task, values=values)
+        targets, held = (standardised(t, values) for t in (targets, held))
+    notes = [f"{n} (training)" for n in _targets_notes(recipe, task, targets)]
+    notes += [f"{n} (validation)" for n in _targets_notes(recipe, task, held, absent=False)]
+    return Answers(task, targets, held, _weights(recipe, task, targets), tuple(notes))
 
 
 def _unread(recipe: FeatureRecipe) -> set[str]:
@@ -92,38 +139,53 @@ def _groups(recipe: FeatureRecipe) -> dict[str, list[str]]:
     return {"all": recipe.tracks} if recipe.per_step else {}
 
 
-def _task(recipe: FeatureRecipe, labels: LabelSet, train: Sequence[Record]) -> Task:
+def _task(recipe: NetworkRecipe, labels: LabelSet, train: Sequence[Record]) -> Task:
     kind: Kind = recipe.task or "classes"
-    names = labels.labels
-    unit: Unit = "named"
-    if kind == "values" and recipe.per_step is None:
-        names = ("value",)
-    elif recipe.per_step is not None:
-        own = next((r.tracks[recipe.per_step] for r in train if recipe.per_step in r.tracks), None)
-        if own is None:
-            raise TextualizeError(
-                f"{recipe.method}: none of {len(train)} training records has the track "
-                f"'{recipe.per_step}' of recipe key 'per_step'"
-            )
-        if kind == "values":
-            names = own.names or tuple(str(i) for i in range(own.values.shape[1]))
-            unit = own.unit
+    objective = recipe.loss or ("cross_entropy" if kind == "classes" else "mse")
+    if isinstance(recipe, FeatureRecipe) and recipe.per_step is not None:
+        return _task_per_step(recipe, recipe.per_step, kind, objective, labels, train)
+    names = labels.labels if kind == "classes" else ("value",)
+    _check_classes(recipe, kind, names)
+    return Task(kind, False, len(names), names, objective=objective)
+
+
+def _task_per_step(
+    recipe: FeatureRecipe,
+    track: str,
+    kind: Kind,
+    objective: Objective,
+    labels: LabelSet,
+    train: Sequence[Record],
+) -> Task:
+    own = next((r.tracks[track] for r in train if track in r.tracks), None)
+    if own is None:
+        raise TextualizeError(
+            f"{recipe.method}: none of {len(train)} training records has the track "
+            f"'{track}' of recipe key 'per_step'"
+        )
+    names, unit = labels.labels, own.unit if kind == "values" else "named"
+    if kind == "values":
+        names = own.names or tuple(str(i) for i in range(own.values.shape[1]))
+    _check_classes(recipe, kind, names)
+    return Task(
+        kind,
+        True,
+        len(names),
+        names,
+        objective=objective,
+        votes=recipe.votes,
+        smooth_s=_windows(recipe.smooth_s, names),
+        unit=unit,
+    )
+
+
+def _check_classes(recipe: NetworkRecipe, kind: Kind, names: Sequence[str]) -> None:
     if kind == "classes" and len(names) < 2:
         known = f"'{names[0]}' alone" if names else "none"
         raise TextualizeError(
             f"{recipe.method} needs at least two labels; the corpus has {known}: extract it with "
             "--labels, or give task: values"
         )
-    return Task(
-        kind,
-        recipe.per_step is not None,
-        len(names),
-        names,
-        objective=recipe.loss or ("cross_entropy" if kind == "classes" else "mse"),
-        votes=recipe.votes,
-        smooth_s=_windows(recipe.smooth_s, names),
-        unit=unit,
-    )
 
 
 def _windows(smooth_s: float | dict[str, float], names: Sequence[str]) -> tuple[float, ...]:
@@ -136,18 +198,18 @@ def _windows(smooth_s: float | dict[str, float], names: Sequence[str]) -> tuple[
 
 
 def _targets(
-    recipe: FeatureRecipe,
+    recipe: NetworkRecipe,
     task: Task,
     labels: LabelSet,
     records: Sequence[Record],
     timed: Sequence[str],
 ) -> Tensor:
-    if recipe.per_step is None:
+    if not isinstance(recipe, FeatureRecipe) or recipe.per_step is None:
         return clip_targets(records, task, labels)
     return step_targets(records, recipe.per_step, task, recipe.steps, timed, recipe.invalid)
 
 
-def _check_annotated(recipe: FeatureRecipe, task: Task, train: Tensor, held: Tensor) -> None:
+def _check_annotated(recipe: NetworkRecipe, task: Task, train: Tensor, held: Tensor) -> None:
     for part, targets in (("training", train), ("validation", held)):
         if not task.annotated(targets).any():
             raise TextualizeError(f"{recipe.method}: no {part} record has an annotation")
@@ -160,7 +222,7 @@ def _check_annotated(recipe: FeatureRecipe, task: Task, train: Tensor, held: Ten
             )
 
 
-def _weights(recipe: FeatureRecipe, task: Task, targets: Tensor) -> list[float]:
+def _weights(recipe: NetworkRecipe, task: Task, targets: Tensor) -> list[float]:
     if not recipe.class_balanced:
         return [1.0] * len(targets)
     if task.kind != "classes" or task.per_step:
@@ -174,7 +236,7 @@ def _weights(recipe: FeatureRecipe, task: Task, targets: Tensor) -> list[float]:
 
 
 def _targets_notes(
-    recipe: FeatureRecipe, task: Task, targets: Tensor, *, absent: bool = True
+    recipe: NetworkRecipe, task: Task, targets: Tensor, *, absent: bool = True
 ) -> list[str]:
     """Return what is not annotated, and (of training) the classes that never occur."""
     known = task.annotated(targets)

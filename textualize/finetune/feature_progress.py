@@ -16,7 +16,7 @@ from textualize.baselines.fusion import part, read_tensors
 from textualize.baselines.network import Network
 from textualize.baselines.task import better
 from textualize.files import write_bytes_atomic
-from textualize.finetune.feature_recipes import FeatureRecipe
+from textualize.finetune.feature_recipes import NetworkRecipe
 
 CHECKPOINT = "checkpoints/last.safetensors"
 
@@ -25,12 +25,15 @@ CHECKPOINT = "checkpoints/last.safetensors"
 class Progress:
     """Where training stands: the stage, its epochs and which is best so far; every epoch's line.
 
-    Epochs are counted over all stages; `begun` is how many came before this stage.
+    A stage that starts from a fitted model has a line for that, too, before its first epoch:
+    `started`. Lines are counted from 1 over all stages: `begun` is how many came before this
+    stage, `best_line` and `selected` are such numbers.
     """
 
     stage: int = 0
     begun: int = 0
-    best_epoch: int = 0
+    started: bool = False
+    best_line: int = 0
     best_score: float | None = None
     best_loss: float = math.inf
     lines: list[dict[str, Any]] = field(default_factory=list)
@@ -39,13 +42,17 @@ class Progress:
     @property
     def epoch(self) -> int:
         """Epochs done in this stage."""
-        return len(self.lines) - self.begun
+        return len(self.lines) - self.begun - self.started
 
-    def add(self, line: dict[str, Any], select: str, score: float | None, loss: float) -> bool:
-        """Count one epoch; True when it is the stage's best so far (ties: the lower loss)."""
-        self.lines.append({"epoch": len(self.lines) + 1, **line})
+    def add(
+        self, line: dict[str, Any], select: str, score: float | None, loss: float, start: bool
+    ) -> bool:
+        """Count one epoch, or the start; True when it is the best so far (ties: the lower loss)."""
+        before = self.lines[-1]["epoch"] if self.lines else 0
+        self.lines.append({"epoch": before + (not start), **line})
+        self.started = self.started or start
         if self._better(select, score, loss):
-            self.best_epoch, self.best_score, self.best_loss = len(self.lines), score, loss
+            self.best_line, self.best_score, self.best_loss = len(self.lines), score, loss
             return True
         return False
 
@@ -55,15 +62,15 @@ class Progress:
             return first or loss < self.best_loss
         return better(select, score, self.best_score)
 
-    def finished(self, recipe: FeatureRecipe) -> bool:
+    def finished(self, recipe: NetworkRecipe) -> bool:
         """Whether this stage has had its epochs, or its patience is at an end."""
-        waited = len(self.lines) - max(self.best_epoch, self.begun)
+        waited = len(self.lines) - max(self.best_line, self.begun)
         return self.epoch >= recipe.epochs or waited >= recipe.patience
 
     def next_stage(self) -> None:
         """Close the stage: its best epoch is the selected one."""
-        self.selected.append(self.best_epoch)
-        self.stage, self.begun = self.stage + 1, len(self.lines)
+        self.selected.append(self.best_line)
+        self.stage, self.begun, self.started = self.stage + 1, len(self.lines), False
         self.best_score, self.best_loss = None, math.inf
 
 
@@ -82,6 +89,7 @@ def save_checkpoint(
     """Write weights, best weights, optimizer state and progress as one file, atomically."""
     tensors = {f"network.{k}": v for k, v in weights(network).items()}
     tensors |= {f"best.{k}": v for k, v in best.items()}
+    tensors |= {f"memory.{k}": v.contiguous() for k, v in network.memory().items()}
     for i, state in optimizer.state_dict()["state"].items():
         for k, v in state.items():
             tensors[f"optimizer.{i}.{k}"] = torch.as_tensor(v).detach().cpu().clone()
@@ -101,6 +109,8 @@ def restore(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> d
     """Put a checkpoint back into network and optimizer; return its best weights."""
     tensors = read_tensors(path)
     network.load_state_dict(part(tensors, "network."))
+    if memory := part(tensors, "memory."):
+        network.remember(memory)
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in part(tensors, "optimizer.").items():
         i, _, key = name.partition(".")

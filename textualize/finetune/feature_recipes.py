@@ -14,35 +14,14 @@ from textualize.finetune.options import ClassSelection, Recipe
 from textualize.labels import LabelSet
 
 
-class FeatureRecipe(Recipe):
-    """What every method has that reads tracks as numbers."""
+class NetworkRecipe(Recipe):
+    """What every method has whose network is trained by the one loop of `finetune/baseline.py`."""
 
-    tracks: list[str] = ["aus", "prosody", "speech_rate"]
-    """what is read; a record without one of them gives zeros and a mask, counted in the log"""
-    groups: dict[str, list[str]] = {"visual": ["aus"], "audio": ["prosody", "speech_rate"]}
-    """stream -> its tracks; concat, which has no streams, leaves them aside"""
-    steps: int = Field(8, ge=1)
-    """length L of the sequences a clip is pooled to"""
-    speaker_relative: bool = True
-    """relate functionals and sequences to the subject's own statistics where a record has them"""
-    normalise: Literal["standard", "none"] = "standard"
-    """by mean and spread of the training records; or take the numbers as they are"""
     task: Literal["classes", "values"] | None = None
     """what is predicted; by default what the clips' labels are"""
-    per_step: str | None = None
-    """a track of annotation to predict at every step: class ids, or a value a column"""
-    invalid: float | None = -5.0
-    """an annotated value that means there is none, as in Aff-Wild2; so do NaN, and ids below 0"""
     loss: Literal["cross_entropy", "ccc", "mse", "mae"] | None = None
     """by default cross_entropy; of values mse, per step ccc"""
-    votes: Literal["majority", "mean_logit", "mean_probability"] = "mean_probability"
-    """how the classes of the steps become the clip's"""
-    smooth_s: float | dict[str, float] = 0.0
-    """seconds of the moving average over values predicted per step: one, or by value"""
-    hidden: int = Field(128, ge=4)
     dropout: float = Field(0.3, ge=0, lt=1)
-    drop_stream: float = Field(0.0, ge=0, lt=1)
-    """chance that a clip's stream is hidden in a training step; one stream always stays"""
     epochs: int = Field(60, ge=1)
     """of each stage of the method"""
     batch_size: int = Field(32, ge=1)
@@ -56,21 +35,14 @@ class FeatureRecipe(Recipe):
     """epochs without a better validation score before a stage stops"""
 
     @property
-    def training_only(self) -> tuple[str, ...]:
-        """The streams that predicting does without."""
-        return ()
+    def answers_per_step(self) -> bool:
+        """Whether every step of a clip is answered, not the clip alone."""
+        return False
 
-    @model_validator(mode="after")
-    def _task_per_step(self) -> FeatureRecipe:
-        if self.per_step is not None and self.task is None:
-            raise ValueError("per_step needs task: classes or task: values")
-        if self.per_step is not None and self.per_step in self.tracks:
-            raise ValueError(f"per_step '{self.per_step}' is the answer: it cannot be read, too")
-        if self.per_step is not None and self.windows is not None:
-            raise ValueError("per_step answers whole clips: leave out window and rows")
-        if self.smooth_s and (self.per_step is None or self.task != "values"):
-            raise ValueError("smooth_s is of values predicted per step")
-        return self
+    @property
+    def adapts(self) -> bool:
+        """Whether it reads clips of the people it is for, without their labels."""
+        return False
 
     def resolved(self, labels: LabelSet) -> Self:
         """Return the recipe for clips with these labels: numbers make the task one of values.
@@ -82,7 +54,7 @@ class FeatureRecipe(Recipe):
         if kind == "classes":
             self._check(kind, get_args(ClassSelection), ("cross_entropy",))
             return self
-        loss = self.loss or ("ccc" if self.per_step else "mse")
+        loss = self.loss or ("ccc" if self.answers_per_step else "mse")
         select = self.select if "select" in self.model_fields_set else "ccc"
         chosen = self.model_copy(update={"task": kind, "loss": loss, "select": select})
         chosen._check(kind, ("ccc", "mae", "rmse"), ("ccc", "mse", "mae"))
@@ -98,6 +70,56 @@ class FeatureRecipe(Recipe):
                     f"{self.method}: recipe key '{key}' is {value}, which is not for {kind}: "
                     f"give {' or '.join(known)}"
                 )
+
+
+class FeatureRecipe(NetworkRecipe):
+    """What every method has that reads tracks as numbers."""
+
+    tracks: list[str] = ["aus", "prosody", "speech_rate"]
+    """what is read; a record without one of them gives zeros and a mask, counted in the log"""
+    groups: dict[str, list[str]] = {"visual": ["aus"], "audio": ["prosody", "speech_rate"]}
+    """stream -> its tracks; concat, which has no streams, leaves them aside"""
+    steps: int = Field(8, ge=1)
+    """length L of the sequences a clip is pooled to"""
+    speaker_relative: bool = True
+    """relate functionals and sequences to the subject's own statistics where a record has them"""
+    normalise: Literal["standard", "none"] = "standard"
+    """by mean and spread of the training records; or take the numbers as they are"""
+    per_step: str | None = None
+    """a track of annotation to predict at every step: class ids, or a value a column"""
+    invalid: float | None = -5.0
+    """an annotated value that means there is none, as in Aff-Wild2; so do NaN, and ids below 0"""
+    votes: Literal["majority", "mean_logit", "mean_probability"] = "mean_probability"
+    """how the classes of the steps become the clip's"""
+    smooth_s: float | dict[str, float] = 0.0
+    """seconds of the moving average over values predicted per step: one, or by value"""
+    hidden: int = Field(128, ge=4)
+    linear_start: bool = True
+    """start the linear path, where there is one, as a fitted linear model and the rest at 0"""
+    drop_stream: float = Field(0.0, ge=0, lt=1)
+    """chance that a clip's stream is hidden in a training step; one stream always stays"""
+
+    @property
+    def training_only(self) -> tuple[str, ...]:
+        """The streams that predicting does without."""
+        return ()
+
+    @property
+    def answers_per_step(self) -> bool:
+        """Whether every step of a clip is answered, not the clip alone."""
+        return self.per_step is not None
+
+    @model_validator(mode="after")
+    def _task_per_step(self) -> FeatureRecipe:
+        if self.per_step is not None and self.task is None:
+            raise ValueError("per_step needs task: classes or task: values")
+        if self.per_step is not None and self.per_step in self.tracks:
+            raise ValueError(f"per_step '{self.per_step}' is the answer: it cannot be read, too")
+        if self.per_step is not None and self.windows is not None:
+            raise ValueError("per_step answers whole clips: leave out window and rows")
+        if self.smooth_s and (self.per_step is None or self.task != "values"):
+            raise ValueError("smooth_s is of values predicted per step")
+        return self
 
 
 class ConcatRecipe(FeatureRecipe):
@@ -131,8 +153,8 @@ class LinearRecipe(FeatureRecipe):
             raise ValueError(f"strengths are above 0: {min(self.strengths)}")
         if self.per_step is not None:
             raise ValueError("linear reads what a clip is on the whole: leave out per_step")
-        for key in ("drop_stream", "epochs", "batch_size", "lr", "optimizer", "weight_decay",
-                    "dtype", "patience"):  # fmt: skip
+        for key in ("linear_start", "drop_stream", "epochs", "batch_size", "lr", "optimizer",
+                    "weight_decay", "dtype", "patience"):  # fmt: skip
             if getattr(self, key) != FeatureRecipe.model_fields[key].default:
                 raise ValueError(f"linear has no {key}: it is fitted in one go")
         return self
@@ -225,6 +247,55 @@ class PkdotRecipe(FeatureRecipe):
         return (self.privileged, *self.teachers)
 
 
+class SubjectMsdaRecipe(FeatureRecipe):
+    """subject-msda."""
+
+    method: Literal["subject-msda"]
+    discrepancy: Literal["mmd", "coral"] = "mmd"
+    weight: float = Field(0.1, ge=0)
+    """gamma: of the discrepancy between two subjects that are learned from; the paper's"""
+    target_weight: float = Field(1.0, ge=0)
+    """of the discrepancy to the subject adapted to; the paper's is not known"""
+    pseudo_labels: bool = True
+    """learn the own answers to the subject adapted to where they are sure"""
+    threshold: float = Field(0.9, ge=0, le=1)
+    """the sureness asked for at first"""
+    fall: float = Field(0.02, ge=0, le=1)
+    """what is taken off it every so many epochs"""
+    every: int = Field(20, ge=1)
+    """epochs until pseudo-labels are made again, of all clips adapted to"""
+    agreement: bool = True
+    """ask both views of a clip for the same class, not in the paper"""
+    noise: float = Field(0.3, ge=0)
+    """of the other view: deviation of what is added to standardised features"""
+    sources: int | None = Field(None, ge=2)
+    """adapt from so many subjects, those most alike the one adapted to; null: from all"""
+    rank: Literal["mmd", "cosine"] = "mmd"
+    """what alike means: the discrepancy of features, or the cosine of their means"""
+
+    @property
+    def adapts(self) -> bool:
+        """Whether it reads clips of the people it is for, without their labels."""
+        return True
+
+    @model_validator(mode="after")
+    def _a_clip_at_a_time(self) -> SubjectMsdaRecipe:
+        if self.drop_stream:
+            raise ValueError(f"subject-msda has no streams to drop: drop_stream {self.drop_stream}")
+        if self.per_step is not None:
+            raise ValueError("subject-msda reads what a clip is on the whole: leave out per_step")
+        if self.task == "values" and self.pseudo_labels:
+            raise ValueError("pseudo_labels are classes: with task values give false")
+        return self
+
+
 TrackRecipe = (
-    ConcatRecipe | LinearRecipe | JcaRecipe | JmtRecipe | LfanRecipe | CanRecipe | PkdotRecipe
+    ConcatRecipe
+    | LinearRecipe
+    | JcaRecipe
+    | JmtRecipe
+    | LfanRecipe
+    | CanRecipe
+    | PkdotRecipe
+    | SubjectMsdaRecipe
 )

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from textualize.baselines.concat import Concat
 from textualize.baselines.fusion import FeatureMethod, build, settings_of
-from textualize.baselines.task import better
+from textualize.baselines.task import Task, better
 from textualize.errors import TextualizeError
 from textualize.finetune.feature_data import Data, prepare
 from textualize.finetune.feature_recipes import LinearRecipe
@@ -27,7 +27,8 @@ from textualize.finetune.run_folder import RunFolder
 from textualize.types import Record
 
 MAX_ITERATIONS = 5000
-Arrays = tuple[NDArray[Any], NDArray[Any]]  # weights (outputs, F), bias (outputs,)
+Array = NDArray[Any]
+Arrays = tuple[Array, Array]  # weights (outputs, F), bias (outputs,)
 
 
 def train_linear(
@@ -57,7 +58,7 @@ def train_linear(
     fitted: list[Arrays] = []
     notes = list(data.notes)
     for strength in sorted(recipe.strengths):
-        fitted.append(_fit(data, strength, notes))
+        fitted.append(fit_linear(*_clips(data), data.task, strength, notes))
         _put(network, fitted[-1])
         score = _score(network, data, recipe.select)
         lines.append({"strength": strength, f"validation_{recipe.select}": round(score, 6)})
@@ -81,26 +82,55 @@ def train_linear(
     return method
 
 
-def _fit(data: Data, strength: float, notes: list[str]) -> Arrays:
-    x = data.train.functionals.double().numpy()
-    weights = data.train.weights.double().numpy()
-    if data.task.kind == "values":
-        ridge = Ridge(alpha=1 / strength).fit(x, data.train.targets.double().numpy(), weights)
-        return np.atleast_2d(ridge.coef_), np.atleast_1d(ridge.intercept_)
-    y = data.train.targets.numpy()
-    model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
+def _clips(data: Data) -> tuple[Array, Array, Array]:
+    train = data.train
+    return (
+        train.functionals.double().numpy(),
+        train.targets.numpy(),
+        train.weights.double().numpy(),
+    )
+
+
+def fit_linear(
+    x: Array,
+    y: Array,
+    weights: Array,
+    task: Task,
+    strength: float,
+    notes: list[str],
+    iterations: int = MAX_ITERATIONS,
+) -> Arrays:
+    """Return weights (outputs, F) and bias (outputs,) of logistic, or of ridge, regression.
+
+    x: (N, F), y: (N,) class ids or (N, V) values, NaN without annotation, weights: (N,).
+    strength: C, or 1 / alpha. A fit that did not converge adds a note.
+    """
+    if task.kind == "values":
+        return _ridge(x, y.astype(np.float64), weights, strength)
+    model = LogisticRegression(C=strength, max_iter=iterations)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y, weights)
-    if int(np.max(model.n_iter_)) >= MAX_ITERATIONS:
-        notes.append(f"linear: C={strength} stopped after {MAX_ITERATIONS} iterations")
+    if int(np.max(model.n_iter_)) >= iterations:
+        notes.append(f"linear: C={strength} stopped after {iterations} iterations")
     coefficients, intercept = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # one row of a sigmoid is two of a softmax
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercept = np.concatenate([-intercept, intercept]) / 2
-    every = np.zeros((data.task.outputs, x.shape[1]))
-    bias = np.full(data.task.outputs, intercept.min() - 50.0)  # a class training never showed
+    every = np.zeros((task.outputs, x.shape[1]))
+    bias = np.full(task.outputs, intercept.min() - 50.0)  # a class training never showed
     every[model.classes_], bias[model.classes_] = coefficients, intercept
+    return every, bias
+
+
+def _ridge(x: Array, y: Array, weights: Array, strength: float) -> Arrays:
+    """Return ridge regression of every value by itself: steps may be annotated with some only."""
+    every, bias = np.zeros((y.shape[1], x.shape[1])), np.zeros(y.shape[1])
+    for v, column in enumerate(y.T):
+        known = np.isfinite(column)
+        if known.any():
+            own = Ridge(alpha=1 / strength).fit(x[known], column[known], weights[known])
+            every[v], bias[v] = own.coef_, own.intercept_
     return every, bias
 
 

@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from textualize import assets
 from textualize.errors import TextualizeError, unknown
-from textualize.finetune.feature_recipes import FeatureRecipe, TrackRecipe
+from textualize.finetune.feature_recipes import NetworkRecipe, TrackRecipe
 from textualize.finetune.options import ClassSelection, Options, Recipe, WindowOptions
+from textualize.finetune.picture_recipes import AugmentOptions, PictureAnyRecipe
 from textualize.methods import METHODS
 
 
@@ -164,14 +165,16 @@ class TextRecipe(Prompted):
         return self
 
 
-AnyRecipe = Annotated[FloorRecipe | TextRecipe | TrackRecipe, Field(discriminator="method")]
+AnyRecipe = Annotated[
+    FloorRecipe | TextRecipe | TrackRecipe | PictureAnyRecipe, Field(discriminator="method")
+]
 
 
 class _Holder(BaseModel):
     recipe: AnyRecipe
 
 
-def parse(values: dict[str, Any], where: str) -> FloorRecipe | TextRecipe | FeatureRecipe:
+def parse(values: dict[str, Any], where: str) -> FloorRecipe | TextRecipe | NetworkRecipe:
     """Return the checked recipe.
 
     Raises:
@@ -200,6 +203,7 @@ def parse(values: dict[str, Any], where: str) -> FloorRecipe | TextRecipe | Feat
 def _known_keys(method: str, path: Sequence[str]) -> list[str]:
     groups: dict[str, type[BaseModel]] = {
         "lora": Lora, "scratch": Scratch, "window": WindowOptions, "shots": Shots,
+        "augment": AugmentOptions,
     }  # fmt: skip
     kind: type[BaseModel] = _kind(method)
     for name in path:
@@ -215,7 +219,7 @@ def _kind(method: str) -> type[Recipe]:
 
 def load_recipe(
     name: str, overrides: Sequence[str] = ()
-) -> FloorRecipe | TextRecipe | FeatureRecipe:
+) -> FloorRecipe | TextRecipe | NetworkRecipe:
     """Return a shipped recipe by name, or the one in a `.yaml` file, with overrides applied."""
     path = assets.find("finetune", name, ".yaml")
     return parse(_overridden(_yaml_mapping(path), overrides), str(Path(path).name))

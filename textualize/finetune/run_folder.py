@@ -93,12 +93,14 @@ class RunFolder:
         test: Sequence[str] = (),
         leaks: Sequence[str] = (),
         corpus: str = "",
+        unlabelled: Sequence[Record] = (),
     ) -> bool:
         """Write what is known before training; False when this very run is already finished.
 
         `test` are the ids of the fold's test part: written down, never read by training. `leaks`
         says what the parts of a published fold share; without it they may share nothing. `corpus`
-        is the name the model card gives the records.
+        is the name the model card gives the records. `unlabelled` are read without their labels,
+        by a method that adapts to them.
 
         Raises:
             TextualizeError: the folder holds another run, or train and validation overlap.
@@ -113,10 +115,13 @@ class RunFolder:
             "corpus": corpus,
             "states": _states([*train, *validation]),
         }
+        if unlabelled:
+            splits["unlabelled"] = [r.clip.id for r in unlabelled]
         resolved = recipe.model_dump(mode="json")
         if (self.path / "splits.json").exists() and self.started:
+            stored = read_json(self.path / "splits.json", "splits")
             same = (
-                read_json(self.path / "splits.json", "splits")["digest"] == splits["digest"]
+                all(stored.get(k) == splits.get(k) for k in ("digest", "unlabelled"))
                 # through today's schema: a key added since then has its default
                 and parse(self.recipe_values, str(self.path / "recipe.yaml")) == recipe
                 and self.labels.labels == labels.labels

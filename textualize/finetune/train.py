@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from textualize.errors import TextualizeError
 from textualize.files import write_json_atomic, write_text_atomic
-from textualize.finetune.feature_recipes import FeatureRecipe
+from textualize.finetune.feature_recipes import FeatureRecipe, NetworkRecipe
 from textualize.finetune.options import Recipe
 from textualize.finetune.recipe import TextRecipe, load_recipe
 from textualize.finetune.run_folder import RunFolder
@@ -20,7 +20,7 @@ from textualize.methods import entry, resolve
 from textualize.types import Clip, Record
 from textualize.windows import uncut_notes, windowed
 
-Trainer = Callable[[Recipe, Sequence[Record], Sequence[Record], RunFolder], None]
+Trainer = Callable[..., None]  # (recipe, train, validation, run), and unlabelled of who adapts
 
 
 def train(
@@ -34,6 +34,7 @@ def train(
     leaks: Sequence[str] = (),
     corpus: str = "",
     overrides: Sequence[str] = (),
+    unlabelled: Sequence[Record] = (),
 ) -> RunFolder:
     """Train a method into a run folder and return it; a finished run is returned as it is.
 
@@ -50,10 +51,12 @@ def train(
             fold without leaks may share no clip.
         corpus: the records' name on the model card.
         overrides: "key=value" settings on top of the recipe.
+        unlabelled: the records a method that adapts to people adapts to; labels are taken off
+            them here, and other methods never see them.
 
     Raises:
-        TextualizeError: an unusable recipe or folder, several seeds, an unlabelled record, or a
-            label outside the set.
+        TextualizeError: an unusable recipe or folder, several seeds, an unlabelled record, a
+            label outside the set, or a subject that is learned from and adapted to.
     """
     chosen = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
     if chosen.seeds is not None:
@@ -69,9 +72,13 @@ def train(
     chosen = _for_labels(chosen, known, (*training, *validation))
     trainer = cast(Trainer, resolve(entry(chosen.method).train, chosen.method))
     run = RunFolder(out)
+    adapts = isinstance(chosen, NetworkRecipe) and chosen.adapts
+    if adapts:
+        _check_apart((*training, *validation), unlabelled)
+    others = [r.with_label(None) for r in unlabelled] if adapts else []
 
     def begin() -> bool:
-        return run.begin(chosen, known, training, validation, test, leaks, corpus)
+        return run.begin(chosen, known, training, validation, test, leaks, corpus, others)
 
     if begin() if _processes() == 1 else _begun_together(chosen, run, begin):
         window = chosen.windows
@@ -79,7 +86,8 @@ def train(
         run.notes += uncut_notes(validation, window, "validation")
         learned = [piece for record in training for piece in windowed(record, window, "train")]
         checked = [piece for record in validation for piece in windowed(record, window, "test")]
-        trainer(chosen, learned, checked, run)
+        target = [piece for record in others for piece in windowed(record, window, "train")]
+        trainer(chosen, learned, checked, run, *[target] * adapts)
     return run
 
 
@@ -102,11 +110,21 @@ def annotated(recipe: Recipe, records: Sequence[Record]) -> tuple[dict[str, Reco
     return found, [replace(c, label=track) if c.label is None else c for c in clips]
 
 
+def _check_apart(labelled: Sequence[Record], unlabelled: Sequence[Record]) -> None:
+    """Raise TextualizeError where a subject is both learned from and adapted to."""
+    both = {r.clip.subject for r in labelled} & {r.clip.subject for r in unlabelled} - {None}
+    if both:
+        raise TextualizeError(
+            f"{len(both)} subjects are learned from and adapted to (first: "
+            f"'{min(map(str, both))}'): leave their labelled clips out of train and validation"
+        )
+
+
 def _for_labels(recipe: Recipe, known: LabelSet, records: Sequence[Record]) -> Recipe:
     """Return the recipe for these labels; raises TextualizeError for a label that does not fit."""
-    if isinstance(recipe, FeatureRecipe):
+    if isinstance(recipe, NetworkRecipe):
         recipe = recipe.resolved(known)
-        if recipe.per_step is not None:
+        if recipe.answers_per_step:
             return recipe  # the answer is a track; clips need no label
         if recipe.task == "values":
             for record in records:

@@ -84,15 +84,15 @@ def service_app(service: Service, key: str, limits: Limits) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.add_middleware(Guard, key=key, limits=limits, metrics=service.metrics)
-    _tell_errors(app)
+    tell_errors(app)
     _watch(app, service)
     _emotions(app, service)
     openai.add_routes(app, service)
     return app
 
 
-def _tell_errors(app: FastAPI) -> None:
-    """Give every error the one shape."""
+def tell_errors(app: FastAPI) -> None:
+    """Give every error of an application the one shape."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

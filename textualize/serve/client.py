@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import httpx
 
 from textualize.describe import describe
 from textualize.errors import TextualizeError
-from textualize.files import digest_of
+from textualize.files import digest_of, whole_lines
 from textualize.predictions import prediction_json, read_predictions
 from textualize.prompt import Template, said_around
 from textualize.serve.runs import ServedRun, open_runs
@@ -30,7 +31,18 @@ KEY_VARIABLE = "TEXTUALIZE_API_KEY"
 AGAIN = {429, 502, 503, 504}  # what may pass if it is asked later
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
-Ask = Callable[[Record], Awaitable[Prediction]]
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a server told of one clip; None is what it does not tell."""
+
+    answer: Prediction
+    token_ids: tuple[int, ...] | None = None
+    prompt_tokens: int | None = None
+    template_digest: str | None = None
+
+
+Ask = Callable[[Record], Awaitable[Told]]
 
 
 class RefusedError(TextualizeError):
@@ -86,31 +98,54 @@ class Client:
             TextualizeError: the server cannot be reached, or refuses the key or the model.
         """
         found = _kept(keep)
+
+        def heard(told: Told) -> None:
+            found[told.answer.clip_id] = told.answer
+            if keep is not None and told.answer.label is not None:
+                _add(keep, told.answer)
+
+        await self._each([r for r in records if r.clip.id not in found], heard, tokens=False)
+        return [found[r.clip.id] for r in records]
+
+    def told(self, records: Sequence[Record]) -> list[Told]:
+        """Return all that the server tells of every record, in order.
+
+        Raises:
+            TextualizeError: the server cannot be reached, or refuses the key or the model.
+        """
+        found: dict[str, Told] = {}
+
+        def heard(told: Told) -> None:
+            found[told.answer.clip_id] = told
+
+        asyncio.run(self._each(records, heard, tokens=True))
+        return [found[r.clip.id] for r in records]
+
+    async def _each(
+        self, records: Sequence[Record], heard: Callable[[Told], None], *, tokens: bool
+    ) -> None:
+        """Ask for every record and give on what is told, as it comes."""
         turns = asyncio.Semaphore(self._concurrency)
         async with self._opened() as http:
-            ask = await self._way(http)
+            ask = await self._way(http, tokens=tokens)
 
             async def one(record: Record) -> None:
                 async with turns:
                     try:
-                        answer = await ask(record)
+                        told = await ask(record)
                     except TextualizeError as error:
-                        answer = Prediction(record.clip.id, "server", None, {}, str(error))
-                found[record.clip.id] = answer
-                if keep is not None and answer.label is not None:
-                    _add(keep, answer)
+                        told = Told(Prediction(record.clip.id, "server", None, {}, str(error)))
+                heard(told)
 
             async with asyncio.TaskGroup() as group:
                 for record in records:
-                    if record.clip.id not in found:
-                        group.create_task(one(record))
-        return [found[r.clip.id] for r in records]
+                    group.create_task(one(record))
 
     def _opened(self) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=self._timeout)
 
-    async def _way(self, http: httpx.AsyncClient) -> Ask:
+    async def _way(self, http: httpx.AsyncClient, *, tokens: bool) -> Ask:
         """Return how a record is asked, by what the server says of its models."""
         listed = (await self._json(http, "GET", "/v1/models"))["data"]
         name = self._model or (self._run.resolve().name if self._run else listed[0]["id"])
@@ -120,23 +155,34 @@ class Client:
             raise TextualizeError(f"{self.url} has no model '{name}'; it has {names}")
         told = about.get("textualize")
         if told is not None:
-            return lambda record: self._emotion(http, name, told, record)
+            asked = {"model": name, **({"tokens": True} if tokens else {})}
+            return lambda record: self._emotion(http, asked, told, record)
         if self._run is None:
             raise TextualizeError(f"{self.url} is not a textualize server: give the run folder too")
         (run,) = open_runs([self._run], weights=False).values()
         return lambda record: self._chat(http, name, run, record)
 
     async def _emotion(
-        self, http: httpx.AsyncClient, name: str, told: Mapping[str, Any], record: Record
-    ) -> Prediction:
-        body = await asyncio.to_thread(emotion_body, record, told)
-        answer = await self._json(http, "POST", "/v1/emotions", {"model": name, **body})
-        cut = f"prompt cut: {answer['prompt_cut']}" if answer["prompt_cut"] else ""
-        return Prediction(record.clip.id, name, answer["label"], answer["probabilities"], cut)
+        self,
+        http: httpx.AsyncClient,
+        asked: Mapping[str, Any],
+        about: Mapping[str, Any],
+        record: Record,
+    ) -> Told:
+        body = await asyncio.to_thread(emotion_body, record, about)
+        told = await self._json(http, "POST", "/v1/emotions", {**asked, **body})
+        cut = f"prompt cut: {told['prompt_cut']}" if told["prompt_cut"] else ""
+        label, scores = told["label"], told["probabilities"]
+        return Told(
+            Prediction(record.clip.id, str(asked["model"]), label, scores, cut),
+            tuple(told["token_ids"]) if told.get("token_ids") is not None else None,
+            told["prompt_tokens"],
+            told["template_digest"],
+        )
 
     async def _chat(
         self, http: httpx.AsyncClient, name: str, run: ServedRun, record: Record
-    ) -> Prediction:
+    ) -> Told:
         (asked,) = await asyncio.to_thread(run.asked, [record])
         turns = [
             {"role": role, "content": text}
@@ -154,7 +200,12 @@ class Client:
         answer = await self._json(http, "POST", "/v1/chat/completions", body)
         text = str(answer["choices"][0]["message"]["content"] or "").strip()
         label = dict(zip(run.answer_texts, run.labels, strict=True)).get(text)
-        return Prediction(record.clip.id, name, label, {label: 1.0} if label else {}, text)
+        scores = {label: 1.0} if label else {}
+        usage = answer.get("usage") or {}
+        return Told(
+            Prediction(record.clip.id, name, label, scores, text),
+            prompt_tokens=usage.get("prompt_tokens"),
+        )
 
     async def _json(
         self, http: httpx.AsyncClient, method: str, path: str, body: Any = None
@@ -236,12 +287,8 @@ def _reason(response: httpx.Response) -> str:
 
 def _kept(keep: Path | None) -> dict[str, Prediction]:
     """Return the answers of an earlier try; a last line that was cut off is taken away."""
-    if keep is None or not keep.is_file():
+    if keep is None or not whole_lines(keep):
         return {}
-    text = keep.read_text("utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        keep.write_text(whole, "utf-8")
     return {p.clip_id: p for p in read_predictions(keep)}
 
 

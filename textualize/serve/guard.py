@@ -74,7 +74,8 @@ class Guard:
             if refused is not None:
                 await refused(scope, receive, counted)
             else:
-                await self._app(scope, self._bounded(Request(scope), receive), counted)
+                most = most_bytes(Request(scope), self._limits)
+                await self._app(scope, bounded(receive, most), counted)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(status)).inc()
@@ -90,11 +91,7 @@ class Guard:
             )
         if not self._knows_key(request):
             return refusal(401, "the key is missing or wrong: send Authorization: Bearer KEY")
-        declared = request.headers.get("content-length", "0")
-        most = self._most(request)
-        if not declared.isdecimal() or int(declared) > most:
-            return refusal(413, f"the body is {declared} bytes, accepted are {most}")
-        return None
+        return too_long(request, self._limits)
 
     def _knows_key(self, request: Request) -> bool:
         kind, _, given = request.headers.get("authorization", "").partition(" ")
@@ -107,23 +104,34 @@ class Guard:
             return False
         return hmac.compare_digest(given.strip().encode(), self._key.encode())
 
-    def _most(self, request: Request) -> int:
-        upload = request.headers.get("content-type", "").lower().startswith(_ROUTINE)
-        return self._limits.upload_bytes if upload else TELLING
 
-    def _bounded(self, request: Request, receive: Receive) -> Receive:
-        """Return `receive` that stops a body which is longer than it was declared."""
-        most, had = self._most(request), 0
+def too_long(request: Request, limits: Limits) -> JSONResponse | None:
+    """Return the refusal of a body that is declared longer than is accepted."""
+    declared, most = request.headers.get("content-length", "0"), most_bytes(request, limits)
+    if not declared.isdecimal() or int(declared) > most:
+        return refusal(413, f"the body is {declared} bytes, accepted are {most}")
+    return None
 
-        async def bounded() -> Message:
-            nonlocal had
-            message = await receive()
-            had += len(message.get("body", b""))
-            if had > most:
-                raise HTTPException(413, f"the body is longer than {most} bytes")
-            return message
 
-        return bounded
+def most_bytes(request: Request, limits: Limits) -> int:
+    """Return how long a request's body may be."""
+    upload = request.headers.get("content-type", "").lower().startswith(_ROUTINE)
+    return limits.upload_bytes if upload else TELLING
+
+
+def bounded(receive: Receive, most: int) -> Receive:
+    """Return `receive` that stops a body which is longer than it was declared."""
+    had = 0
+
+    async def counting() -> Message:
+        nonlocal had
+        message = await receive()
+        had += len(message.get("body", b""))
+        if had > most:
+            raise HTTPException(413, f"the body is longer than {most} bytes")
+        return message
+
+    return counting
 
 
 def refusal(status: int, message: str, *, retry_after: int | None = None) -> JSONResponse:

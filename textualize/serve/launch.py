@@ -22,6 +22,7 @@ from pathlib import Path
 from textualize.errors import TextualizeError
 from textualize.finetune.recipe import TextRecipe
 from textualize.finetune.run_folder import RunFolder
+from textualize.serve import leash
 from textualize.serve.runs import ServedRun
 from textualize.text.causal import TextLLM
 from textualize.text.models import save_network, stored_recipe
@@ -162,13 +163,22 @@ def command_of(python: Path, plan: Plan, port: int, *, gpu: bool) -> list[str]:
 
 
 class Child:
-    """A vLLM process in a process group of its own; Ctrl-C in a terminal does not reach it."""
+    """A vLLM process in a process group of its own; Ctrl-C in a terminal does not reach it.
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        """Take its command; output goes to `log`."""
+    It ends with this process, even where that is killed: see `leash.py`.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, scratch: Path | None = None) -> None:
+        """Take its command; output goes to `log`.
+
+        Where this process is killed, nobody else is left to delete `scratch`: then the leash does.
+        """
         self._command, self.log = list(command), log
+        self._leash = [sys.executable, "-I", "-S", str(leash.__file__), str(STOP_S)]
+        self._leash.append(str(scratch.absolute()) if scratch else "")
         self.key = secrets.token_urlsafe(24)
         self._process: asyncio.subprocess.Process | None = None
+        self._held: int | None = None
 
     @property
     def running(self) -> bool:
@@ -177,18 +187,23 @@ class Child:
 
     async def start(self) -> None:
         """Start the process; it loads for a minute before it answers."""
+        held, self._held = os.pipe()  # our end is closed by the kernel, should we be killed
         own = {"VLLM_API_KEY": self.key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         env = {"VLLM_CPU_KVCACHE_SPACE": "1", **os.environ, **own}
         env.pop("TEXTUALIZE_API_KEY", None)
-        with self.log.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=env,
-                start_new_session=True,
-            )
+        try:
+            with self.log.open("ab") as output:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._leash,
+                    *self._command,
+                    stdin=held,
+                    stdout=output,
+                    stderr=output,
+                    env=env,
+                    start_new_session=True,
+                )
+        finally:
+            os.close(held)
 
     async def wait(self) -> int:
         """Return its exit code once it has ended; -1 where it was never started."""
@@ -198,6 +213,7 @@ class Child:
         """End the process and all it started: asked first, killed if it does not."""
         process, self._process = self._process, None
         if process is None:
+            self._let_go()
             return
         for sign, patience in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
             with suppress(ProcessLookupError):
@@ -207,6 +223,13 @@ class Child:
                 break
         with suppress(ProcessLookupError):  # its own children may outlive it
             os.killpg(process.pid, signal.SIGKILL)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close our end of the pipe: who watches it, if still there, ends what it watches."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def last_words(self) -> str:
         """Return the last line of its log that tells of an error."""

@@ -7,10 +7,8 @@ import contextlib
 import ipaddress
 import os
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +21,9 @@ from textualize.serve.app import Service, service_app
 from textualize.serve.batching import TransformersEngine
 from textualize.serve.engine import Engine
 from textualize.serve.guard import Limits
-from textualize.serve.launch import Child, command_of, free_port, has_gpu, plan_of, python_of
-from textualize.serve.runs import ServedRun, open_runs
+from textualize.serve.runs import open_runs
 from textualize.serve.upload import Uploads
-from textualize.serve.vllm import VllmEngine
+from textualize.serve.vllm import vllm_engine
 
 KEY_VARIABLE = "TEXTUALIZE_API_KEY"
 SHORTEST_KEY = 16  # characters
@@ -100,7 +97,7 @@ async def _served(runs: Sequence[Path], how: Serving, key: str, given: bool, say
     if weights:
         engine = TransformersEngine({name: run.method for name, run in opened.items()})
     else:
-        engine = _vllm(opened, how, say)
+        engine = vllm_engine(opened, how.vllm, say)
     uploads = Uploads(how.sensors, asyncio.Semaphore(UPLOADS_AT_ONCE))
     app = service_app(
         Service(engine, opened, uploads), key, Limits(how.upload_mb << 20, how.per_minute)
@@ -164,22 +161,3 @@ def _tell(how: Serving, key: str, given: bool, names: Sequence[str], say: Say) -
         f'curl -H "Authorization: Bearer {shown}" -H "Content-Type: application/json" '
         f"-d '{body}' {url}/v1/emotions"
     )
-
-
-def _vllm(runs: dict[str, ServedRun], how: Serving, say: Say) -> VllmEngine:
-    python = python_of(how.vllm)
-    gpu = has_gpu(python)
-    scratch = Path(tempfile.mkdtemp(prefix="textualize-vllm-"))
-    try:
-        # an unmerged adapter is several times slower without a GPU
-        plan = plan_of(runs, None if gpu else scratch)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    if plan.adapters and not gpu:
-        say("several adapters on a CPU stay unmerged, which is several times slower")
-    port = free_port()
-    child = Child(command_of(python, plan, port, gpu=gpu), scratch / "vllm.log")
-    say(f"starting vLLM, which takes a minute or more; log {child.log}")
-    answers = {name: run.answers for name, run in runs.items()}
-    return VllmEngine(child, port, answers, scratch)

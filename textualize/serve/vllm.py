@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import httpx
 
 from textualize.errors import TextualizeError
 from textualize.serve.engine import BusyError, EngineDownError, Item, LabelScores
-from textualize.serve.launch import Child
+from textualize.serve.launch import Child, command_of, free_port, has_gpu, plan_of, python_of
+from textualize.serve.runs import ServedRun
 
 MOST_WAITING = 2048
 AT_ONCE = 64  # requests in vLLM's hands
@@ -201,3 +203,29 @@ class VllmEngine:
         await self._child.stop()
         await self._http.aclose()
         await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+
+
+def vllm_engine(
+    runs: Mapping[str, ServedRun], environment: Path | None, say: Callable[[str], None]
+) -> VllmEngine:
+    """Return the engine for some runs, not started; `say` is told what will take long.
+
+    Raises:
+        TextualizeError: there is no vLLM at `environment`, or it cannot serve these runs.
+    """
+    python = python_of(environment)
+    gpu = has_gpu(python)
+    scratch = Path(tempfile.mkdtemp(prefix="textualize-vllm-"))
+    try:
+        # an unmerged adapter is several times slower without a GPU
+        plan = plan_of(runs, None if gpu else scratch)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    if plan.adapters and not gpu:
+        say("several adapters on a CPU stay unmerged, which is several times slower")
+    port = free_port()
+    child = Child(command_of(python, plan, port, gpu=gpu), scratch / "vllm.log", scratch)
+    say(f"starting vLLM, which takes a minute or more; log {child.log}")
+    answers = {name: run.answers for name, run in runs.items()}
+    return VllmEngine(child, port, answers, scratch)

@@ -38,6 +38,7 @@ class TextLLM:
     """A trained (or starting) causal model with what it needs to read and answer records."""
 
     method = "text-llm"
+    batch_size = 16
 
     def __init__(
         self, net: Any, tokenizer: Any, reader: PromptReader, labels: LabelSet, recipe: TextRecipe
@@ -262,6 +263,6 @@ class TextLLM:
         twice = self.log_scores([items[0]] * 2) - whole[:1]  # nearly all of it is shared
         return max(float((self.log_scores(items) - whole).abs().max()), float(twice.abs().max()))
 
-    def predict(self, records: Sequence[Record], batch_size: int = 16) -> list[Prediction]:
+    def predict(self, records: Sequence[Record], batch_size: int = batch_size) -> list[Prediction]:
         """Return one prediction a record, in the same order, whatever the batch size."""
         return predict.predictions(self, records, batch_size)

@@ -107,6 +107,7 @@ class TextEncoder:
     """A trained (or starting) encoder with what it needs to read records."""
 
     method = "text-encoder"
+    batch_size = 32
 
     def __init__(
         self, net: EncoderNet, tokenizer: Any, reader: PromptReader, labels: LabelSet, limit: int
@@ -191,8 +192,8 @@ class TextEncoder:
         save_reading(run, self.tokenizer)
 
     @classmethod
-    def load(cls, run: Path) -> TextEncoder:
-        """Return the trained method of a run folder.
+    def load(cls, run: Path, *, weights: bool = True) -> TextEncoder:
+        """Return the trained method of a run folder; without `weights` it reads, and cannot score.
 
         Raises:
             TextualizeError: the folder is unfinished, or the base's weights are not those it was
@@ -200,11 +201,12 @@ class TextEncoder:
         """
         folder = RunFolder(run)
         recipe = models.stored_recipe(folder)
-        base, tokenizer = models.load_trained(AutoModel, folder, recipe, "right")
+        base, tokenizer = models.load_trained(AutoModel, folder, recipe, "right", weights=weights)
         check_reading(Path(run), tokenizer)
         reader = PromptReader.of_run(Path(run))
         made = cls._assembled(base, tokenizer, reader, folder.labels, recipe)
-        made.net.head.load_state_dict(load_file(str(Path(run) / "head.safetensors")))
+        if weights:
+            made.net.head.load_state_dict(load_file(str(Path(run) / "head.safetensors")))
         made.net.eval()
         made.decision = Decision.load(Path(run), made.labels)
         return made
@@ -262,7 +264,7 @@ class TextEncoder:
         logits: Tensor = self.net(**batch)
         return logits.double().cpu().log_softmax(-1)
 
-    def predict(self, records: Sequence[Record], batch_size: int = 32) -> list[Prediction]:
+    def predict(self, records: Sequence[Record], batch_size: int = batch_size) -> list[Prediction]:
         """Return one prediction a record, in the same order, whatever the batch size."""
         return predict.predictions(self, records, batch_size)
 

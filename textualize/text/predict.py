@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -28,6 +27,7 @@ class TextMethod(Protocol):
     """What training and prediction ask of TextEncoder and TextLLM."""
 
     method: str
+    batch_size: int  # prompts that `predict` scores at once unless told otherwise
     net: Any
     tokenizer: Any
     reader: PromptReader
@@ -94,36 +94,54 @@ def fitted_texts(
     return texts, shots, losses
 
 
+def by_length(items: Sequence[Item], batch_size: int) -> list[list[int]]:
+    """Return which items are scored together: those of like length, so little is padding.
+
+    >>> by_length([{"input_ids": [1, 2]}, {"input_ids": [1]}, {"input_ids": [1, 2, 3]}], 2)
+    [[1, 0], [2]]
+    """
+    order = sorted(range(len(items)), key=lambda i: (len(items[i]["input_ids"]), i))
+    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+
+
 def probabilities(
     method: TextMethod, items: Sequence[Item], batch_size: int
 ) -> NDArray[np.float64]:
     """Return class probabilities (N, C) in the items' order; dropout is off meanwhile.
 
-    They are the method's decision on its log scores, see `decision.py`. Items of like length
-    share a batch, so little is computed for padding.
+    They are the method's decision on its log scores, see `decision.py`.
     """
-    order = sorted(range(len(items)), key=lambda i: (len(items[i]["input_ids"]), i))
     scores = np.zeros((len(items), len(method.labels)))
     training = method.net.training
     method.net.eval()
     try:
-        for at in range(0, len(order), batch_size):
-            rows = order[at : at + batch_size]
-            batch = method.log_scores([items[i] for i in rows])
-            if not bool(torch.isfinite(batch).all()):
-                raise TextualizeError(
-                    f"{method.method} gives scores that are not finite: lower lr, or use float32"
-                )
-            scores[rows] = method.decision.probabilities(batch.numpy())
+        for rows in by_length(items, batch_size):
+            scores[rows] = method.log_scores([items[i] for i in rows]).numpy()
+            _refuse_unfinite(method, scores[rows])
     finally:
         method.net.train(training)
-    return scores
+    return decided(method, scores)
 
 
-def predictions(method: TextMethod, records: Sequence[Record], batch_size: int) -> list[Prediction]:
-    """Return one prediction a record, in the same order; `text` says what a prompt lost."""
-    if not records:
-        return []
+def decided(method: TextMethod, log_scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return class probabilities (N, C) of log scores (N, C), as the method decides.
+
+    Raises:
+        TextualizeError: a score is not finite.
+    """
+    _refuse_unfinite(method, log_scores)
+    return method.decision.probabilities(log_scores)
+
+
+def _refuse_unfinite(method: TextMethod, log_scores: NDArray[np.float64]) -> None:
+    if not np.isfinite(log_scores).all():
+        raise TextualizeError(
+            f"{method.method} gives scores that are not finite: lower lr, or use float32"
+        )
+
+
+def prepared(method: TextMethod, records: Sequence[Record]) -> tuple[list[Item], list[budget.Lost]]:
+    """Return what `read` returns; what the records lack and the prompts lost is logged."""
     for key, none in method.reader.lacking(records).items():
         if none:
             logger.warning("%d of %d clips have nothing for %s", none, len(records), key)
@@ -134,14 +152,29 @@ def predictions(method: TextMethod, records: Sequence[Record], batch_size: int) 
             "%d of %d prompts were cut to %d tokens: %s lost",
             cut, len(records), method.limit, budget.told(budget.total(losses)),
         )  # fmt: skip
+    return items, losses
+
+
+def prediction(
+    method: TextMethod, record: Record, row: NDArray[np.float64], lost: budget.Lost
+) -> Prediction:
+    """Return the answer of a record's probabilities (C,); `text` says what its prompt lost."""
+    return Prediction(
+        record.clip.id,
+        method.method,
+        method.labels[int(row.argmax())],
+        dict(zip(method.labels, row.tolist(), strict=True)),
+        f"prompt cut: {budget.told(lost)}" if lost else "",
+    )
+
+
+def predictions(method: TextMethod, records: Sequence[Record], batch_size: int) -> list[Prediction]:
+    """Return one prediction a record, in the same order; `text` says what a prompt lost."""
+    if not records:
+        return []
+    items, losses = prepared(method, records)
     scores = probabilities(method, items, batch_size)
     return [
-        Prediction(
-            record.clip.id,
-            method.method,
-            method.labels[int(row.argmax())],
-            dict(zip(method.labels, row.tolist(), strict=True)),
-            f"prompt cut: {budget.told(lost)}" if lost else "",
-        )
+        prediction(method, record, row, lost)
         for record, row, lost in zip(records, scores, losses, strict=True)
     ]

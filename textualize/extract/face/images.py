@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from textualize.extract.face.action_units import Float64
 from textualize.extract.face.tracks import nearest_rows
 from textualize.extract.video import Media
-from textualize.types import Track, Unit
+from textualize.types import Float32, Track, Unit
 
 CROPS_HZ = 5.0
 LONGEST_S = 600.0
@@ -52,6 +52,20 @@ def aligned(rgb: NDArray[np.uint8], mesh: Float64, side: int) -> NDArray[np.uint
     shift = np.array([0.5, _EYE_LINE]) * side - turn @ ((right + left) / 2)
     face = cv2.warpAffine(rgb, np.hstack([turn, shift[:, None]]), (side, side))
     return np.asarray(face, np.uint8)
+
+
+def crop_points(mesh: Float32, side: int) -> Float32:
+    """Return where the points of a mesh are in its `aligned` picture, (478, 2) in its pixels.
+
+    The mesh is (478, 3) in pixels of the picture before. (0, 0) is the upper left corner; NaN
+    where the mesh is.
+    """
+    right, left = (mesh[list(corners), :2].mean(axis=0) for corners in _EYES)
+    wide = max(float(np.linalg.norm(mesh[263, :2] - mesh[33, :2])), 1e-6)
+    cos, sin = (left - right) / max(float(np.linalg.norm(left - right)), 1e-6)
+    turn = side / _WIDTH / wide * np.array([[cos, sin], [-sin, cos]])
+    shift = np.array([0.5, _EYE_LINE]) * side
+    return np.asarray((mesh[:, :2] - (right + left) / 2) @ turn.T + shift, np.float32)
 
 
 class Kept:

@@ -1,0 +1,239 @@
+"""au-guided: a classifier of faces whose attention is led to where its class' action units are.
+
+After Belharbi et al., "Guided Interpretable Facial Expression Recognition via Spatial Action Unit
+Cues", 2024, arXiv 2402.00281.
+
+    picture -> layers F_1 ... F_n -> mean over F_n's points -> linear -> class scores
+    T_l = mean of F_l's channels, (h, w)       of a transformer's tokens: of their absolute values
+    loss = cross-entropy + weight * mean over layers l and pictures with a map of 1 - cos(T_l, A)
+
+A is the map of the true class' action units (`au_map`): nobody marks anything. A class without
+action units (neutral) and a picture without landmarks have no map and are classified only. A clip's
+scores are the mean over its pictures. Landmarks and maps are for training: prediction reads pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from textualize.baselines.attention_metrics import CRITERIA, Criterion, alignment, class_map
+from textualize.baselines.au_map import (
+    Codebook,
+    HeatMaps,
+    expression_actions,
+    heat_maps,
+    selected,
+)
+from textualize.baselines.backbone import SMALL, Backbone
+from textualize.baselines.network import Network
+from textualize.baselines.pictures import Pictures
+from textualize.baselines.task import Task
+from textualize.errors import TextualizeError, unknown
+from textualize.extract.face.ibug import OF_MESH
+from textualize.labels import LabelSet
+
+MAP_SIZE = 56  # points a side of the maps attention is compared with in training
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attended:
+    """What a network made of n pictures.
+
+    clips: (n,) row of each picture in its batch. logits: (n, C). attention: (n, h, w), T of the
+    guided layer, of several the last. features: (n, K, h, w) of the last layer.
+    """
+
+    clips: Tensor
+    logits: Tensor
+    attention: Tensor
+    features: Tensor
+
+
+class AuGuided(Network):
+    """Classifies pictures of faces; the loss asks its attention to lie on action units.
+
+    weight: lambda of the alignment; 0 is plain classification. layers: those that are aligned, 1
+    the first, -1 the last. actions: label -> its action units, for labels that are no emotions, or
+    in place of the codebook's. relative: see `heat_maps`. The others: see `Backbone`.
+    """
+
+    reads: ClassVar[Literal["streams", "functionals", "pictures"]] = "pictures"
+
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        task: Task,
+        *,
+        steps: int,
+        backbone: str | Mapping[str, Any] = SMALL,
+        width: int = 16,
+        large_maps: bool = True,
+        dropout: float = 0.0,
+        weight: float = 4.0,
+        layers: Sequence[int] = (-1,),
+        criterion: Criterion = "cosine",
+        codebook: Codebook = "facs",
+        relative: bool = True,
+        actions: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        """Raises TextualizeError for values, an unknown criterion, layer or label."""
+        super().__init__(widths, task)
+        if task.kind != "classes" or task.per_step:
+            raise TextualizeError(
+                "au-guided answers classes of clips: action units belong to expressions"
+            )
+        if criterion not in CRITERIA:
+            raise unknown("criterion", criterion, CRITERIA)
+        self.backbone = Backbone(backbone, width, large_maps=large_maps)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.backbone.width, task.outputs)
+        self.weight, self.criterion = weight, criterion
+        self.codebook, self.relative = codebook, relative
+        self.layers = _layers(layers, self.backbone.depth)
+        self.class_actions: Tensor
+        self.register_buffer("class_actions", self._class_actions(actions or {}), persistent=False)
+        self._epoch = _Epoch()
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the settings the network is built from again without the backbone's files."""
+        return {"backbone": self.backbone.described}
+
+    def _class_actions(self, given: Mapping[str, Sequence[int]]) -> Tensor:
+        """Return which action units each class shows, (C, A) bool."""
+        names = self.task.names
+        for label in given:
+            if label not in names:
+                raise unknown("label in recipe key 'actions'", label, names)
+        labels = LabelSet("own", tuple(names), {})
+        found = torch.stack(
+            [
+                selected(given.get(name, expression_actions(name, labels, self.codebook)))
+                for name in names
+            ]
+        )
+        if self.weight and not found.any():
+            raise TextualizeError(
+                f"au-guided knows no action units of {', '.join(names)}: give recipe key "
+                "'actions', or set weight to 0"
+            )
+        return found
+
+    def forward(self, batch: Pictures) -> Tensor:
+        """Return class scores (B, C), the mean over a clip's pictures."""
+        found = self.attend(batch)
+        return _over_clips(found.logits, found.clips, batch)
+
+    def loss(self, batch: Pictures) -> Tensor:
+        """Return cross-entropy and, weighted, how far attention is from the maps."""
+        clips, pixels = _pictures(batch)
+        layers = self.backbone(pixels)
+        loss = self.task.loss(_over_clips(self._logits(layers[-1]), clips, batch), batch)
+        if not self.weight:
+            return loss
+        maps = self.maps(batch)
+        parts = [
+            alignment(attention_of(layers[i]), maps.values, maps.drawn, self.criterion)
+            for i in self.layers
+        ]
+        aligned = torch.stack(parts).mean()
+        if self.training:
+            self._epoch.add(aligned, maps)
+        return loss + self.weight * aligned
+
+    def told(self) -> dict[str, float]:
+        """Return the epoch's mean criterion, and the share of its pictures that had a map.
+
+        Raises TextualizeError where none had: then the weight did nothing.
+        """
+        return self._epoch.told() if self.weight else {}
+
+    def attend(self, batch: Pictures) -> Attended:
+        """Return scores and attention of every picture there is."""
+        clips, pixels = _pictures(batch)
+        layers = self.backbone(pixels)
+        guided = attention_of(layers[self.layers[-1]])
+        return Attended(clips, self._logits(layers[-1]), guided, layers[-1])
+
+    def activation(self, found: Attended, classes: Tensor) -> Tensor:
+        """Return the class activation map of each picture's class (n,), 0 to 1, (n, h, w)."""
+        return class_map(found.features, self.head.weight, classes)
+
+    def maps(self, batch: Pictures, size: int = MAP_SIZE) -> HeatMaps:
+        """Return where the true class of each picture there is shows, (n, S, S)."""
+        clips = torch.nonzero(batch.seen)[:, 0]
+        target = batch.targets[clips]
+        actions = self.class_actions[target.clamp(min=0)] & (target >= 0)[:, None]
+        return heat_maps(
+            landmarks_of(batch), actions, size, codebook=self.codebook, relative=self.relative
+        )
+
+    def _logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.dropout(features.mean((2, 3))))
+        return logits.float() if logits.dtype == torch.bfloat16 else logits
+
+
+class _Epoch:
+    """What is told of an epoch's alignment."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._criterion, self._drawn, self._pictures = 0.0, 0, 0
+
+    def add(self, aligned: Tensor, maps: HeatMaps) -> None:
+        """Count a batch."""
+        drawn = int(maps.drawn.sum())
+        self._criterion += float(aligned.detach()) * drawn
+        self._drawn, self._pictures = self._drawn + drawn, self._pictures + len(maps.drawn)
+
+    def told(self) -> dict[str, float]:
+        """Return what was counted since it was last asked for."""
+        if self._pictures and not self._drawn:
+            raise TextualizeError(
+                f"au-guided: none of {self._pictures} pictures of an epoch has landmarks and a "
+                "class with action units: extract with --sensors "
+                "mediapipe:crops=112:landmarks=true, or set weight to 0"
+            )
+        if not self._pictures:
+            return {}
+        share = self._drawn / self._pictures
+        found = {"alignment": self._criterion / self._drawn, "with_map": share}
+        self._begin()
+        return found
+
+
+def attention_of(states: Tensor) -> Tensor:
+    """Return T of a layer's maps (n, K, h, w): the mean over its channels, (n, h, w)."""
+    return states.mean(1)
+
+
+def landmarks_of(batch: Pictures) -> Tensor:
+    """Return the 68 landmarks of every picture there is, (n, 68, 2) in sides of it."""
+    return batch.landmarks[batch.seen][:, list(OF_MESH)] / batch.pixels.shape[-1]
+
+
+def _pictures(batch: Pictures) -> tuple[Tensor, Tensor]:
+    """Return the clip of each picture there is, (n,), and its pixels, (n, 3, H, W)."""
+    return torch.nonzero(batch.seen)[:, 0], batch.pixels.transpose(1, 2)[batch.seen]
+
+
+def _over_clips(logits: Tensor, clips: Tensor, batch: Pictures) -> Tensor:
+    """Return the mean of pictures' scores (n, C) over each clip, (B, C); 0 without a picture."""
+    total = logits.new_zeros(len(batch), logits.shape[1]).index_add(0, clips, logits)
+    return total / batch.seen.sum(1, keepdim=True).clamp(min=1).to(total.dtype)
+
+
+def _layers(given: Sequence[int], depth: int) -> tuple[int, ...]:
+    """Return the indices of layers, counted from 1 or, backwards, from -1; ascending."""
+    for i in given:
+        if not 1 <= abs(i) <= depth:
+            raise TextualizeError(
+                f"recipe key 'layers' should be 1 to {depth}, or -1 the last; given {i}"
+            )
+    return tuple(sorted({i - 1 if i > 0 else depth + i for i in given}))

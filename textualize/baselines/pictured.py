@@ -1,0 +1,127 @@
+"""Picture methods: a network of this folder with how it reads clips and what it answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from textualize.baselines.fusion import network_class, part, read_tensors
+from textualize.baselines.network import Network
+from textualize.baselines.pictures import PictureSource, Reading, open_reel
+from textualize.baselines.task import Task, softmax
+from textualize.errors import TextualizeError
+from textualize.files import read_json, write_bytes_atomic, write_json_atomic
+from textualize.types import Prediction, Record
+
+log = logging.getLogger(__name__)
+SCHEMA = 1
+
+
+def build_pictured(name: str, task: Task, frames: int, settings: Mapping[str, Any]) -> Network:
+    """Return the untrained network of a picture method; `settings` see `settings_of`."""
+    network: Network = cast(Any, network_class(name))({}, task, steps=frames, **settings)
+    return network
+
+
+class PictureMethod:
+    """A trained network of pictures: records in, predictions out.
+
+    `frames` are the pictures of a piece in training; a clip is answered on the whole.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        task: Task,
+        reading: Reading,
+        frames: int,
+        network: Network,
+        settings: Mapping[str, Any],
+    ) -> None:
+        """Hold the parts; `settings` are those `build_pictured` made the network from."""
+        self.name, self.task = name, task
+        self.labels = task.names if task.kind == "classes" else ()
+        self.reading, self.frames = reading, frames
+        self.network = network
+        self.settings = dict(settings)
+
+    def predict(self, records: Sequence[Record]) -> list[Prediction]:
+        """Return one prediction per record, in order, read one by one.
+
+        The label of a record without pictures is None; its text says why.
+        """
+        self.network.eval()
+        device = next(self.network.parameters()).device
+        found = []
+        for record in records:
+            reel = open_reel(record, self.reading)
+            if isinstance(reel, str):
+                log.warning("%s: clip '%s' has no pictures: %s", self.name, record.clip.id, reel)
+                said = f"no pictures: {reel}"
+                found.append(Prediction(record.clip.id, self.name, None, text=said))
+                continue
+            one = PictureSource([reel], torch.zeros(1), torch.ones(1)).to(device)
+            with torch.inference_mode():
+                out = self.network(one.take(torch.tensor([0])))[0]
+            found.append(self._answer(record.clip.id, out))
+        return found
+
+    def _answer(self, clip_id: str, out: Tensor) -> Prediction:
+        if self.task.kind == "values":
+            return Prediction(clip_id, self.name, float(self.task.numbers(out)[0]))
+        scores = softmax(out.double().cpu().numpy())
+        return Prediction(
+            clip_id,
+            self.name,
+            self.labels[int(np.argmax(scores))],
+            dict(zip(self.labels, scores.tolist(), strict=True)),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors (weights), then model.json (what they mean)."""
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        tensors = {f"network.{k}": v for k, v in tensors.items()}
+        about = {
+            "schema": SCHEMA,
+            "method": self.name,
+            "task": self.task.to_json(),
+            "settings": self.settings,
+            "reading": asdict(self.reading),
+            "frames": self.frames,
+            "shapes": {k: list(v.shape) for k, v in sorted(tensors.items())},
+        }
+        write_bytes_atomic(folder / "model.safetensors", save_tensors(tensors))
+        write_json_atomic(folder / "model.json", about)
+
+    @classmethod
+    def load(cls, run: str | Path) -> PictureMethod:
+        """Return the method saved in a run folder.
+
+        Raises:
+            TextualizeError: a file is missing or damaged, or the two do not belong together.
+        """
+        folder = Path(run)
+        about = read_json(folder / "model.json", "picture model")
+        if about.get("schema") != SCHEMA:
+            raise TextualizeError(
+                f"picture model {folder} has schema {about.get('schema')}, this textualize reads "
+                f"{SCHEMA}: update textualize, or train again"
+            )
+        tensors = read_tensors(folder / "model.safetensors")
+        if {k: list(v.shape) for k, v in tensors.items()} != about["shapes"]:
+            raise TextualizeError(
+                f"{folder}: model.safetensors does not belong to model.json: train again"
+            )
+        name, task, frames = about["method"], Task.from_json(about["task"]), int(about["frames"])
+        network = build_pictured(name, task, frames, about["settings"])
+        network.begin(network.stages[-1])
+        network.load_state_dict(part(tensors, "network."))
+        return cls(name, task, Reading(**about["reading"]), frames, network, about["settings"])

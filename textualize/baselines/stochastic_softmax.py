@@ -1,0 +1,162 @@
+"""Temporal stochastic softmax: a piece of a video a step, drawn where it has told the most.
+
+After Ayral, Pedersoli, Bacon and Granger, WACV 2021, arXiv 2011.05227:
+
+    frame scores    an inflated 2-D network, dropout, D -> hidden -> C          (C, L)
+    piece scores    the highest of T pictures in a row, at every start          (C, L - T + 1)
+    video scores    softmax pooling over the starts with inverse temperature beta   (C,)
+
+Training reads one piece of T pictures of each video, where pooling has nothing to do; which piece
+is drawn from a `ScoreBank` of the right class' scores. To predict, whole videos are read.
+
+The right class' score says where it looks: pieces that look like another class are visited less.
+How many starts still count is told for every epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from textualize.baselines.backbone import SMALL, Backbone
+from textualize.baselines.inflate import Inflated, Padding
+from textualize.baselines.network import Network
+from textualize.baselines.pictures import Pictures, PictureSource
+from textualize.baselines.score_bank import ScoreBank, softmax_pool
+from textualize.baselines.task import Task
+from textualize.errors import TextualizeError
+
+
+class _Vectors(nn.Module):
+    """Pictures (N, 3, H, W) to vectors (N, D): the mean of a backbone's last maps."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        found: Tensor = self.backbone(pictures)[-1].mean((2, 3))
+        return found
+
+
+class StochasticSoftmax(Network):
+    """Class scores of videos.
+
+    beta: inverse temperature of pooling and drawing; 0 is the mean, and draws evenly. sampling:
+    "softmax" draws by score, "uniform" evenly, pooling alike: the control. warm_up and
+    exploration: visits of a video before, see `ScoreBank`. backbone, width: see `Backbone`.
+    padding: "zeros" as released.
+    """
+
+    reads: ClassVar[Literal["streams", "functionals", "pictures"]] = "pictures"
+
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        task: Task,
+        *,
+        steps: int = 16,
+        beta: float = 1.0,
+        sampling: Literal["softmax", "uniform"] = "softmax",
+        warm_up: int = 3,
+        exploration: int = 5,
+        backbone: str | Mapping[str, Any] = SMALL,
+        width: int = 16,
+        padding: Padding = "replicate",
+        hidden: int = 128,
+        dropout: float = 0.5,
+    ) -> None:
+        """Raises TextualizeError for values: a bank of scores is of classes."""
+        super().__init__(widths, task)
+        if task.kind != "classes" or task.per_step:
+            raise TextualizeError(
+                "stochastic-softmax answers with a class of the clip: give classes"
+            )
+        self.steps, self.beta, self.sampling = steps, beta, sampling
+        self.warm_up, self.exploration = warm_up, exploration
+        flat = Backbone(backbone, width, large_maps=False)
+        self.described = flat.described
+        self.frames = Inflated(_Vectors(flat), padding)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Sequential(
+            nn.Linear(flat.width, hidden), nn.ReLU(), nn.Linear(hidden, task.outputs)
+        )
+        self.bank: ScoreBank | None = None
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the settings the network is built from again without the backbone's files."""
+        return {"backbone": self.described}
+
+    # --- from pictures to scores ----------------------------------------------------------------
+
+    def forward(self, batch: Pictures) -> Tensor:
+        """Return (B, C): the pooled scores of each clip's own pictures."""
+        return self._answers(batch)[0]
+
+    def piece_scores(self, frames: Tensor) -> Tensor:
+        """Return (B, C, L - T + 1) of frame scores (B, C, L); one where L is T or less."""
+        return F.max_pool1d(frames, min(self.steps, frames.shape[-1]), stride=1)
+
+    def _answers(self, batch: Pictures) -> tuple[Tensor, Tensor]:
+        """Return the clips' scores (B, C), and the same without dropout: what the bank notes."""
+        lengths = batch.seen.sum(1)
+        out = torch.zeros(len(batch), self.task.outputs, device=batch.pixels.device)
+        sure = out.clone()
+        for length in sorted(set(lengths.tolist())):  # alike together: nobody sees padding
+            rows = torch.nonzero(lengths == length).squeeze(1)
+            vectors = self.frames(batch.pixels[rows, :, :length])
+            out = out.index_copy(0, rows, self._pooled(self.dropout(vectors)).to(out.dtype))
+            if self.training:
+                with torch.no_grad():
+                    sure = sure.index_copy(0, rows, self._pooled(vectors).to(out.dtype))
+        return out, sure
+
+    def _pooled(self, vectors: Tensor) -> Tensor:
+        frames = self.head(vectors).transpose(1, 2)
+        return softmax_pool(self.piece_scores(frames), self.beta)
+
+    # --- where to look --------------------------------------------------------------------------
+
+    def draw(self, data: PictureSource, rows: Tensor) -> Pictures:
+        """Return a piece of each of these videos, where the bank says."""
+        if self.sampling == "uniform":
+            return data.take(rows)
+        if self.bank is None:
+            self.bank = self._new_bank(data.positions())
+        return data.take(rows, self.bank.draw(rows))
+
+    def loss(self, batch: Pictures) -> Tensor:
+        """Return the cross-entropy; in training, what was seen goes to the bank."""
+        out, sure = self._answers(batch)
+        if self.training and self.bank is not None:
+            right = batch.targets.clamp(min=0).unsqueeze(1)
+            self.bank.observe(batch.rows, batch.starts, sure.gather(1, right).squeeze(1))
+        return self.task.loss(out, batch)
+
+    def memory(self) -> dict[str, Tensor]:
+        """Return the bank."""
+        return self.bank.state() if self.bank else {}
+
+    def remember(self, memory: Mapping[str, Tensor]) -> None:
+        """Go on with a bank."""
+        self.bank = self._new_bank(memory["positions"])
+        self.bank.restore(memory)
+
+    def told(self) -> dict[str, float]:
+        """Return how many starts of a video still count, and their share, once scores are drawn."""
+        if self.bank is None or not bool(
+            (self.bank.visits >= self.warm_up + self.exploration).any()
+        ):
+            return {}
+        number, share = self.bank.effective()
+        return {"effective_starts": round(number, 4), "effective_share": round(share, 4)}
+
+    def _new_bank(self, positions: Tensor) -> ScoreBank:
+        return ScoreBank(
+            positions, reach=self.steps, beta=self.beta,
+            warm_up=self.warm_up, exploration=self.exploration,
+        )  # fmt: skip

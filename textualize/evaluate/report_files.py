@@ -1,0 +1,108 @@
+"""A report on disk: the page, the tables, all numbers, and what each can be recomputed from.
+
+report.html         a page to read
+report.md           the tables
+report.json         all numbers
+predictions.jsonl   every answer beside its true label
+clips.jsonl         what clips are sorted by
+digests.json        the sha256 of these files
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from textualize.evaluate import html
+from textualize.evaluate.answers import Given, by_seed
+from textualize.evaluate.evidence import NOTHING, Evidence, write_evidence
+from textualize.evaluate.findings import Report
+from textualize.evaluate.strata import condition_of
+from textualize.explain import Explanation
+from textualize.files import file_digest, read_json, write_json_atomic, write_text_atomic
+from textualize.prompt import render
+from textualize.types import Prompt, Record
+
+CLIPS = "clips.jsonl"
+DIGESTS = "digests.json"
+FILES = ("report.html", "report.md", "report.json", "predictions.jsonl", CLIPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A finished evaluation: the report and the folder it was written to."""
+
+    report: Report
+    folder: Path
+    trained: int
+    reused: int
+
+
+def prompts_of(records: Sequence[Record], template: str) -> dict[str, Prompt]:
+    """Return every record's prompt by clip id."""
+    return {r.clip.id: render(r, template) for r in records}
+
+
+def write_report(
+    report: Report,
+    folder: str | Path,
+    records: Sequence[Record],
+    prompts: Mapping[str, Prompt] | None,
+    predictions: Mapping[str, Given],
+    explanations: Mapping[str, Sequence[Explanation]] | None = None,
+    evidence: Evidence = NOTHING,
+) -> Path:
+    """Write the files of a report and their digests; return the HTML's path.
+
+    `explanations`, by clip, stand on the clips' pages; `evidence` is what `textualize verify`
+    finds leaks, costs and scores under a lost modality again from.
+    """
+    out = Path(folder)
+    clips = {r.clip.id: r.clip for r in records}
+    lines = [
+        {
+            "clip_id": p.clip_id,
+            "group": clips[p.clip_id].fold_group,
+            "true": clips[p.clip_id].label,
+            "name": name,
+            "seed": seed,
+            "method": p.method,
+            "label": p.label,
+            "scores": dict(p.scores),
+            "text": p.text,
+        }
+        for name, given in sorted(predictions.items())
+        for seed, own in by_seed(given).items()
+        for p in sorted(own, key=lambda p: p.clip_id)
+    ]
+    write_text_atomic(
+        out / "predictions.jsonl",
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
+    )
+    scored = sorted((condition_of(r) for r in records), key=lambda c: c.clip_id)
+    write_text_atomic(out / CLIPS, "".join(json.dumps(asdict(c)) + "\n" for c in scored))
+    write_json_atomic(out / "report.json", report.to_json())
+    write_text_atomic(out / "report.md", report.to_markdown())
+    page = html.render_report(
+        report, records, prompts or {}, predictions, explanations=explanations
+    )
+    write_text_atomic(out / "report.html", page)
+    names = (*FILES, *write_evidence(out, evidence))
+    write_json_atomic(out / DIGESTS, {name: file_digest(out / name) for name in names})
+    return out / "report.html"
+
+
+def changed_files(folder: Path) -> list[str]:
+    """Return the names of a report's files that are not as they were written.
+
+    Raises:
+        TextualizeError: it has no digests, as reports from before they were written.
+    """
+    digests = read_json(folder / DIGESTS, "digests of a report")
+    found = [n for n in FILES if n not in digests]  # the list itself may have been shortened
+    for name, digest in sorted(digests.items()):
+        if not (folder / name).is_file() or file_digest(folder / name) != digest:
+            found.append(name)
+    return found

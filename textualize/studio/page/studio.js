@@ -1,0 +1,432 @@
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const all = (query, within = document) => [...within.querySelectorAll(query)];
+
+let clip = null; // what the server told of the chosen clip
+let edits = 0; // which rendering is the latest
+let dirty = false; // edited since it was opened or saved
+const played = new Map(); // uploaded clip -> its file, kept by this page alone
+
+/* --- asking the studio ----------------------------------------------------------------------- */
+
+async function failure(answer) {
+  try {
+    return (await answer.json()).error.message;
+  } catch {
+    return `the studio answered ${answer.status}`;
+  }
+}
+
+async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") { throw error; }
+    throw new Error("the studio does not answer: was it ended?");
+  }
+  if (!answer.ok) { throw new Error(await failure(answer)); }
+  return answer;
+}
+
+function sent(value, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return { method: "POST", headers, body: JSON.stringify(value), signal };
+}
+
+const query = (values) => new URLSearchParams(values).toString();
+
+function say(text) { $("said").textContent = text; }
+
+/* lines of JSON: progress as often as there is any, an answer or an error last */
+async function told(path, value, signal, progress) {
+  const reader = (await ask(path, sent(value, signal))).body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value: piece, done } = await reader.read();
+    if (done) { throw new Error("the studio broke off"); }
+    const lines = (rest + piece).split("\n");
+    rest = lines.pop();
+    for (const line of lines.map((text) => JSON.parse(text))) {
+      if ("error" in line) { throw new Error(line.error); }
+      if ("html" in line) { return line.html; }
+      progress(line.done, line.of);
+    }
+  }
+}
+
+/* --- clips ----------------------------------------------------------------------------------- */
+
+async function list() {
+  $("list").innerHTML = await (await ask("clips?" + query({ find: $("find").value }))).text();
+  mark();
+}
+
+function mark() {
+  for (const button of all(".list .choose")) {
+    if (clip && button.dataset.clip === clip.id) { button.setAttribute("aria-current", "true"); }
+    else { button.removeAttribute("aria-current"); }
+  }
+}
+
+async function choose(id, every = false) {
+  const found = await (await ask("clip?" + query({ clip: id, every }))).json();
+  const same = clip && clip.id === found.id;
+  clip = found;
+  $("clip").innerHTML = found.html;
+  $("shown").hidden = false;
+  mark();
+  if (same) { move(); return; }
+  show();
+  if (stops.ask) { stops.ask.abort(); }
+  if ($("answers")) { $("answers").replaceChildren(); $("asked").textContent = ""; asked = null; }
+  await render();
+}
+
+function show() {
+  const file = played.get(clip.id);
+  const source = file || (clip.media ? "media?" + query({ clip: clip.id }) : "");
+  const kind = file ? file.kind : clip.media;
+  const video = $("video"), image = $("image");
+  video.hidden = !source || kind === "image";
+  image.hidden = !source || kind !== "image";
+  video.classList.toggle("sound", kind === "sound");
+  const place = file ? file.url : source;
+  if (video.hidden) { video.removeAttribute("src"); video.load(); } else { video.src = place; }
+  if (!image.hidden) { image.src = place; }
+  $("unplayable").hidden = Boolean(source);
+  $("unplayable").textContent = "Its media was not kept: curves and words are what was extracted.";
+}
+
+const video = $("video");
+const playable = () => !video.hidden && video.readyState > 0;
+const now = () => video.currentTime;
+
+function seek(seconds, play) {
+  if (!playable()) { return; }
+  video.currentTime = Math.min(Math.max(seconds, clip.start), clip.end);
+  if (play) { video.play(); }
+  move();
+}
+
+const atPercent = (seconds) =>
+  100 * (clip.left + clip.share * (seconds - clip.start) / Math.max(clip.end - clip.start, 0.1));
+const atSeconds = (percent) =>
+  clip.start + (percent / 100 - clip.left) / clip.share * Math.max(clip.end - clip.start, 0.1);
+
+/* everything that has a time follows the film */
+function move() {
+  if (!clip) { return; }
+  const cursor = document.querySelector(".cursor");
+  if (cursor) {
+    cursor.hidden = !playable();
+    cursor.style.left = Math.min(Math.max(atPercent(now()), 0), 100) + "%";
+  }
+  const running = playable() && (now() > clip.start || !video.paused);
+  for (const part of all("#clip [data-start]")) {
+    part.classList.toggle("on", running && now() >= Number(part.dataset.start) && now() < Number(part.dataset.end));
+  }
+  for (const part of all(".told")) {
+    const left = Number(part.dataset.left), width = Number(part.dataset.width);
+    const here = atPercent(now());
+    part.classList.toggle("on", running && width < 99 * clip.share && here >= left && here < left + width);
+  }
+}
+
+function follow() {
+  if (now() >= clip.end && !video.paused) { video.pause(); }
+  move();
+  if (!video.paused) { requestAnimationFrame(follow); }
+}
+
+video.addEventListener("loadedmetadata", () => { if (clip.start > 0) { video.currentTime = clip.start; } move(); });
+video.addEventListener("play", () => {
+  if (now() >= clip.end - 0.05 || now() < clip.start) { video.currentTime = clip.start; }
+  requestAnimationFrame(follow);
+});
+video.addEventListener("seeked", move);
+video.addEventListener("pause", move);
+video.addEventListener("error", async () => {
+  if (video.hidden) { return; }
+  video.hidden = true;
+  $("unplayable").hidden = false;
+  $("unplayable").textContent = "This browser cannot play the file: curves and words are what was extracted.";
+  if (clip.media && !played.has(clip.id)) {
+    const answer = await fetch("media?" + query({ clip: clip.id }), { headers: { Range: "bytes=0-0" } });
+    if (!answer.ok) { $("unplayable").textContent = await failure(answer); }
+  }
+  move();
+});
+
+function showTime(part) {
+  const marker = document.querySelector(".marker");
+  if (!marker) { return; }
+  marker.hidden = false;
+  marker.style.left = part.dataset.left + "%";
+  marker.style.width = part.dataset.width + "%";
+}
+
+document.addEventListener("click", async (event) => {
+  const on = (query) => event.target.closest(query);
+  try {
+    if (on(".choose")) { await choose(on(".choose").dataset.clip); }
+    else if (on(".remove")) { await remove(on(".remove").dataset.clip); }
+    else if (on(".at")) { seek(Number(on(".at").dataset.start), true); }
+    else if (on(".said")) { seek(Number(on(".said").dataset.start), true); }
+    else if (on(".told")) {
+      event.preventDefault();
+      showTime(on(".told"));
+      seek(atSeconds(Number(on(".told").dataset.left)), false);
+    } else if (on("#over") && clip) {
+      const box = $("over").getBoundingClientRect();
+      seek(atSeconds(100 * (event.clientX - box.left) / box.width), false);
+    }
+  } catch (error) { say(error.message); }
+});
+for (const event of ["mouseover", "focusin"]) {
+  document.addEventListener(event, (e) => { const told = e.target.closest(".told"); if (told) { showTime(told); } });
+}
+document.addEventListener("change", (event) => {
+  if (event.target.id === "every") {
+    choose(clip.id, event.target.checked).then(() => $("every").focus(), (error) => say(error.message));
+  }
+});
+
+/* --- a file dropped on the page -------------------------------------------------------------- */
+
+async function add(file) {
+  say(`reading ${file.name} …`);
+  const form = new FormData();
+  form.append("clip", file);
+  try {
+    const { clip: id } = await (await ask("uploads", { method: "POST", body: form })).json();
+    const kind = file.type.startsWith("image/") ? "image" : file.type.startsWith("audio/") ? "sound" : "video";
+    played.set(id, { url: URL.createObjectURL(file), kind });
+    say("");
+    $("find").value = "";
+    await list();
+    await choose(id);
+  } catch (error) { say(`${file.name}: ${error.message}`); }
+}
+
+async function remove(id) {
+  await ask("clip?" + query({ clip: id }), { method: "DELETE" });
+  if (played.has(id)) { URL.revokeObjectURL(played.get(id).url); played.delete(id); }
+  await list();
+  if (clip && clip.id === id) { const first = document.querySelector(".list .choose"); if (first) { await choose(first.dataset.clip); } }
+}
+
+$("drop").addEventListener("click", () => $("file").click());
+$("file").addEventListener("change", async () => {
+  if ($("file").files.length) { await add($("file").files[0]); }
+  $("file").value = "";
+});
+for (const [name, dropping] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+  document.addEventListener(name, (event) => {
+    if (!event.dataTransfer || ![...event.dataTransfer.types].includes("Files")) { return; }
+    event.preventDefault();
+    document.body.classList.toggle("dropping", dropping);
+    if (name === "drop" && event.dataTransfer.files.length) { add(event.dataTransfer.files[0]); }
+  });
+}
+
+/* --- the template ---------------------------------------------------------------------------- */
+
+function draft() {
+  return {
+    text: $("text").value,
+    origin: $("origin").value,
+    register: $("register").value,
+    modalities: all("[name=letter]:checked").map((box) => box.value).join(""),
+    turns: Number($("turns").value),
+    context_s: Number($("context_s").value),
+    future_turns: Number($("future_turns").value),
+  };
+}
+
+async function open() {
+  const found = await (await ask("template?" + query({ origin: $("origin").value }))).json();
+  $("text").value = found.text;
+  $("register").value = found.register;
+  for (const box of all("[name=letter]")) { box.checked = found.modalities.includes(box.value); }
+  for (const name of ["turns", "context_s", "future_turns"]) { $(name).value = found[name]; }
+  dirty = false;
+  number();
+  await render();
+}
+
+function number(wrong = 0) {
+  const lines = $("text").value.split("\n").length;
+  const gutter = $("gutter");
+  gutter.replaceChildren();
+  for (let line = 1; line <= lines; line += 1) {
+    const part = document.createElement(line === wrong ? "b" : "span");
+    part.textContent = `${line}\n`;
+    gutter.append(part);
+  }
+  gutter.scrollTop = $("text").scrollTop;
+}
+
+function problem(text, line = 0) {
+  $("problem").hidden = !text;
+  if ($("problem").textContent !== text) { $("problem").textContent = text; }
+  $("prompt").classList.toggle("old", Boolean(text));
+  if (text) { $("count").textContent = "the prompt below is from before"; }
+  number(line);
+}
+
+async function render() {
+  if (!clip) { return; }
+  if ($("stale")) { $("stale").hidden = !asked || asked === JSON.stringify(draft()); }
+  edits += 1;
+  const own = edits;
+  try {
+    const found = await (await ask("render", sent({ clip: clip.id, draft: draft(), reader: $("reader").value }))).json();
+    if (own !== edits) { return; } // another edit has been made meanwhile
+    if (found.error) { problem(found.error, found.line); return; }
+    $("prompt").innerHTML = found.html;
+    problem("");
+    const counts = found.tokens.map((t) => `${t.run} ${t.tokens} of ${t.limit} tokens${t.lost ? `, cut: ${t.lost}` : ""}`);
+    $("count").textContent = [`${found.characters} characters`, ...counts].join(" · ");
+    move();
+  } catch (error) { if (own === edits) { problem(error.message); } }
+}
+
+let waiting = 0;
+function later() {
+  clearTimeout(waiting);
+  waiting = setTimeout(render, 150);
+}
+
+$("text").addEventListener("input", () => { dirty = true; number(); later(); });
+$("text").addEventListener("scroll", () => { $("gutter").scrollTop = $("text").scrollTop; });
+for (const id of ["register", "turns", "context_s", "future_turns", "reader"]) { $(id).addEventListener("input", later); }
+for (const box of all("[name=letter]")) { box.addEventListener("input", later); }
+let origin = $("origin").value;
+$("origin").addEventListener("change", () => {
+  if (dirty && !window.confirm("Leave what was edited and is not saved?")) { $("origin").value = origin; return; }
+  origin = $("origin").value;
+  open().catch((error) => problem(error.message));
+});
+window.addEventListener("beforeunload", (event) => { if (dirty) { event.preventDefault(); } });
+
+async function save(replace) {
+  $("replace").hidden = true;
+  try {
+    const found = await (await ask("template", sent({ name: $("name").value, draft: draft(), replace }))).json();
+    if (found.taken) {
+      $("saved").textContent = found.taken;
+      $("replace").hidden = false;
+      $("replace").focus();
+      return;
+    }
+    dirty = false;
+    $("saved").textContent = `saved; to train with it: ${found.train}`;
+    await offer();
+    $("origin").value = origin = found.origin;
+  } catch (error) { $("saved").textContent = error.message; }
+}
+
+/* your own templates in every list of templates */
+async function offer() {
+  const names = (await (await ask("templates")).json()).own;
+  for (const select of [$("origin"), ...all(".choice")]) {
+    const chosen = select.value;
+    let group = select.querySelector("[data-kind=own]");
+    if (!group) {
+      group = document.createElement("optgroup");
+      group.label = "yours";
+      group.dataset.kind = "own";
+      select.insertBefore(group, select.querySelector("[data-kind=shipped]"));
+    }
+    group.replaceChildren(...names.map((name) => new Option(name, `own:${name}`)));
+    select.value = chosen;
+  }
+}
+
+$("save").addEventListener("submit", (event) => { event.preventDefault(); save(false); });
+$("replace").addEventListener("click", () => save(true));
+$("name").addEventListener("input", () => { $("replace").hidden = true; });
+
+/* --- runs ------------------------------------------------------------------------------------ */
+
+const stops = {};
+let asked = null; // the draft that the answers shown were asked by
+
+function begin(name) {
+  if (stops[name]) { stops[name].abort(); }
+  stops[name] = new AbortController();
+  document.querySelector(`[data-stops=${name}]`).hidden = false;
+  return stops[name];
+}
+
+function end(name, stop, place, text) {
+  if (stops[name] !== stop) { return; }
+  document.querySelector(`[data-stops=${name}]`).hidden = true;
+  $(place).textContent = stop.signal.aborted ? "stopped" : text;
+}
+
+for (const button of all(".stop")) {
+  button.addEventListener("click", () => stops[button.dataset.stops].abort());
+}
+
+async function into(place, path, value, signal, title) {
+  const bar = document.createElement("progress");
+  bar.setAttribute("aria-label", `${title} is at work`);
+  place.replaceChildren(title, bar);
+  try {
+    place.innerHTML = await told(path, value, signal, (done, of) => {
+      if (of) { bar.max = of; bar.value = done; }
+    });
+  } catch (error) {
+    const note = document.createElement("p");
+    note.className = "notice";
+    note.textContent = error.name === "AbortError" ? `${title}: stopped` : `${title}: ${error.message}`;
+    place.replaceChildren(note);
+  }
+}
+
+if ($("ask")) {
+  $("ask").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!clip) { return; }
+    const stop = begin("ask");
+    const by = document.querySelector("[name=by]:checked").value === "edited" ? draft() : null;
+    const runs = all("[name=run]:checked").map((box) => box.value);
+    const places = runs.map(() => document.createElement("article"));
+    $("answers").replaceChildren(...places);
+    $("asked").textContent = runs.length ? "asking …" : "no run is chosen";
+    $("stale").hidden = true;
+    asked = by && JSON.stringify(by);
+    await Promise.all(runs.map((run, i) => into(places[i], "ask",
+      { clip: clip.id, run, draft: by, explain: $("explain").checked }, stop.signal, run)));
+    end("ask", stop, "asked", `${runs.length} answered`);
+  });
+}
+
+if ($("compare")) {
+  $("compare").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const stop = begin("compare");
+    const value = { run: $("by").value, a: $("a").value, b: $("b").value, draft: draft(), sample: Number($("sample").value) };
+    $("found").textContent = "comparing …";
+    await into($("compared"), "compare", value, stop.signal, "the comparison");
+    end("compare", stop, "found", "done");
+  });
+}
+
+/* --- begin ----------------------------------------------------------------------------------- */
+
+let finding = 0;
+$("find").addEventListener("input", () => {
+  clearTimeout(finding);
+  finding = setTimeout(() => list().catch((error) => say(error.message)), 150);
+});
+
+(async () => {
+  await list();
+  await open();
+  const first = document.querySelector(".list .choose");
+  if (first) { await choose(first.dataset.clip); }
+})().catch((error) => say(error.message));
