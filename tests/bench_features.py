@@ -39,6 +39,7 @@ def clips(count: int = CLIPS, steps: int = STEPS) -> Batch:
         torch.randn(count, FUNCTIONALS, generator=g),
         torch.randint(CLASSES, (count,), generator=g),
         torch.ones(count),
+        summaries={m: torch.randn(count, 2 * d, generator=g) for m, d in WIDTHS.items()},
     )
 
 

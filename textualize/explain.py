@@ -2,7 +2,7 @@
 
 The same pieces are taken from the record itself, so that a method that reads words and one that
 reads features are explained alike: an action unit, a prosodic measure, an utterance, a turn before
-or after it. The effect is the fall of the predicted label's probability and log-probability
+or after it; of pictures, a part of the face. The effect is the fall of the predicted label's probability and log-probability
 (occlusion; negative = the piece spoke against it). For a method that reads words, the cue the piece
 was worded as stands beside it, and pieces its prompt never held are left out.
 """
@@ -74,8 +74,7 @@ def explain(method: Method, record: Record) -> Explanation:
         TextualizeError: the method's answer for the record could not be read, or is no class.
     """
     template, options = _reads(method)
-    around = said_around(template, record) if template else ((), ())
-    pieces = list(without_each(record, *around))
+    pieces = list(_pieces(method, template, record))
     cues, text, unread = [""] * len(pieces), "", 0
     if template is not None:
         prompt = render_with(template, record, labels=options)
@@ -105,6 +104,18 @@ def explain(method: Method, record: Record) -> Explanation:
     return Explanation(
         record.clip.id, whole.method, whole.label, probability, tuple(effects), text, unread
     )
+
+
+def _pieces(
+    method: Method, template: Template | None, record: Record
+) -> Iterator[tuple[str, Record]]:
+    """Yield what is taken away of what a method reads, and the record without it."""
+    if hasattr(method, "reading"):  # of pictures
+        from textualize.baselines.face_parts import without_each_part
+
+        return without_each_part(record, method.reading)
+    around = said_around(template, record) if template else ((), ())
+    return without_each(record, *around)
 
 
 def _reads(method: Method) -> tuple[Template | None, tuple[str, ...]]:

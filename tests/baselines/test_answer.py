@@ -4,7 +4,7 @@ from torch import nn
 
 from textualize.baselines.answer import Answer, Skip
 from textualize.baselines.batch import Batch
-from textualize.baselines.layers import mean_over, mlp, spread_over
+from textualize.baselines.layers import mlp
 from textualize.baselines.task import Task
 
 WIDTHS = {"visual": 8, "audio": 2}
@@ -19,7 +19,9 @@ def batch_of(b=3, steps=7, seed=0, factor=1.0):
         masks[m] = torch.rand(b, steps, generator=g) < 0.6
         masks[m][:, 2] = True
         streams[m] = x.masked_fill(~masks[m].unsqueeze(-1), torch.nan)
-    return Batch(streams, masks, torch.zeros(b, 0), torch.zeros(b).long(), torch.ones(b))
+    summaries = {m: factor * torch.randn(b, 2 * d, generator=g) for m, d in WIDTHS.items()}
+    targets, weights = torch.zeros(b).long(), torch.ones(b)
+    return Batch(streams, masks, torch.zeros(b, 0), targets, weights, summaries=summaries)
 
 
 def test_the_path_of_a_step_is_linear_and_reads_seen_steps_only():
@@ -29,13 +31,12 @@ def test_the_path_of_a_step_is_linear_and_reads_seen_steps_only():
     assert torch.allclose(path(batch_of(factor=2.0)) - bias, 2 * (out - bias), atol=1e-5)
 
 
-def test_the_path_of_a_clip_reads_mean_and_spread_of_each_stream():
+def test_the_path_of_a_clip_reads_the_functionals_of_its_streams():
     batch, path = batch_of(), Skip(WIDTHS, Task(outputs=3), 0.0)
-    statistics = [
-        f(batch.streams[m], batch.steps[m]) for m in WIDTHS for f in (mean_over, spread_over)
-    ]
-    assert torch.allclose(path.inputs(batch), torch.cat(statistics, -1))
+    assert torch.equal(path.inputs(batch), torch.cat(list(batch.summaries.values()), -1))
     assert torch.allclose(path(batch), path.linear(path.inputs(batch)))
+    alone = Skip({"audio": 2}, Task(outputs=3), 0.0)
+    assert torch.equal(alone.inputs(batch), batch.summaries["audio"])
 
 
 def test_heads_give_their_outputs_in_turn_beside_the_path():

@@ -266,15 +266,14 @@ def test_the_mesh_of_a_photograph_gives_points_where_they_belong(assets):
     assert y[27] < y[28] < y[29] < y[30] < y[33] < y[51] < y[57] < y[8]
 
 
-def test_a_map_takes_less_than_a_millisecond_a_face():
-    """The bound is for a batch on one core; three times that is allowed to a busy machine."""
-    torch.set_num_threads(1)
-    points = faces(48)
-    actions = torch.stack([shown(EMOTIONS[i % 6], 1)[0] for i in range(48)])
+def test_a_map_takes_about_a_millisecond_a_face():
+    """Under 1 ms on an idle core; three times that is allowed to a busy machine."""
+    points = faces(24)
+    actions = torch.stack([shown(EMOTIONS[i % 6], 1)[0] for i in range(24)])
     heat_maps(points, actions, 256)
     best = np.inf
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = time.process_time()
         heat_maps(points, actions, 256)
-        best = min(best, (time.perf_counter() - begun) / 48)
+        best = min(best, (time.process_time() - begun) / 24)
     assert best < 3e-3

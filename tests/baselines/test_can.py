@@ -20,6 +20,7 @@ def random_batch(n=6, steps=6, widths=WIDTHS, classes=3, seed=0):
         torch.randn(n, 7, generator=g),
         torch.randint(classes, (n,), generator=g),
         torch.rand(n, generator=g) + 0.5,
+        summaries={m: torch.randn(n, 2 * d, generator=g) for m, d in widths.items()},
     )
 
 

@@ -13,6 +13,7 @@ import torch
 
 from textualize.baselines.batch import Batch, fit
 from textualize.baselines.fusion import NETWORKS, FeatureMethod, build, network_class, settings_of
+from textualize.baselines.layers import mean_over
 from textualize.baselines.pooling import summarise
 from textualize.baselines.task import Task
 from textualize.finetune.recipe import parse
@@ -88,7 +89,9 @@ def batch_of(preset, task, n=8, steps=6, seed=0, shift=0.0):
     flat = torch.randn(n, 7, generator=g)
     flat[:, : task.outputs] += told.mean(1) if task.per_step else told
     targets = classes if task.kind == "classes" else values
-    return Batch(streams, seen, flat, targets, torch.rand(n, generator=g) + 0.5)
+    summaries = {m: mean_over(x, seen[m]).repeat(1, 2) for m, x in streams.items()}
+    weights = torch.rand(n, generator=g) + 0.5
+    return Batch(streams, seen, flat, targets, weights, summaries=summaries)
 
 
 every_preset = pytest.mark.parametrize("preset", PRESETS)
@@ -215,6 +218,7 @@ def test_one_step_one_clip_blind_clips_and_other_precisions(preset, task):
             full,
             streams={m: x.double() for m, x in full.streams.items()},
             functionals=full.functionals.double(),
+            summaries={m: x.double() for m, x in full.summaries.items()},
         )
         assert torch.allclose(
             net.double()(exact).float(), make(preset, task).eval()(full), atol=1e-4

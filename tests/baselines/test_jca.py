@@ -35,6 +35,10 @@ def random_batch(n=6, steps=4, visual=3, audio=5, classes=3, seed=0):
         torch.randn(n, 7, generator=g),
         torch.randint(classes, (n,), generator=g),
         torch.rand(n, generator=g) + 0.5,
+        summaries={
+            "visual": torch.randn(n, 2 * visual, generator=g),
+            "audio": torch.randn(n, 2 * audio, generator=g),
+        },
     )
 
 
@@ -221,6 +225,7 @@ def product_of_latents(n, seed, steps=4):
         torch.cat([visual.mean(1), audio.mean(1)], 1),
         (v * a > 0).long(),
         torch.ones(n),
+        summaries={"visual": visual.mean(1).repeat(1, 2), "audio": audio.mean(1).repeat(1, 2)},
     )
 
 

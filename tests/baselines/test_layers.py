@@ -14,7 +14,6 @@ from textualize.baselines.layers import (
     mean_over,
     receptive_field,
     sinusoidal,
-    spread_over,
 )
 from textualize.errors import TextualizeError
 
@@ -205,19 +204,11 @@ def test_batch_norm_trains_on_less_than_two_steps(steps_seen):
     assert torch.allclose(out[seen], x[seen], atol=1e-4)
 
 
-def test_statistics_over_steps_are_those_of_the_seen_ones():
+def test_the_mean_over_steps_is_that_of_the_seen_ones():
     x, seen = sequence()
     for i in range(len(x)):
         kept = x[i, seen[i]]
         assert torch.allclose(mean_over(with_nan(x, seen), seen)[i], kept.mean(0), atol=1e-6)
-        spread = spread_over(with_nan(x, seen), seen)[i]
-        assert torch.allclose(spread, kept.std(0, correction=0), atol=1e-2)
-
-
-def test_the_spread_of_a_constant_has_a_finite_slope():
-    x = torch.ones(1, 4, 2, requires_grad=True)
-    spread_over(x, torch.ones(1, 4).bool()).sum().backward()
-    assert torch.isfinite(x.grad).all()
 
 
 def test_a_dropped_feature_is_dropped_at_every_step_of_its_clip():

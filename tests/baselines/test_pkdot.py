@@ -8,6 +8,7 @@ import torch
 
 from textualize.baselines.batch import Batch, fit
 from textualize.baselines.fusion import FeatureMethod, build, settings_of
+from textualize.baselines.layers import mean_over
 from textualize.baselines.losses import structural_loss
 from textualize.baselines.pkdot import PKDOT, GatedTransformer, visible_stream
 from textualize.baselines.pooling import summarise
@@ -42,7 +43,8 @@ def batch_of(n=16, seed=0, widths=WIDTHS, shown=0.0):
         seen[m] = torch.rand(n, 6, generator=g) < 0.7
         seen[m][:, 0] = True
         streams[m] = x * seen[m].unsqueeze(-1)
-    return Batch(streams, seen, torch.zeros(n, 1), targets, torch.ones(n))
+    summaries = {m: mean_over(x, seen[m]).repeat(1, 2) for m, x in streams.items()}
+    return Batch(streams, seen, torch.zeros(n, 1), targets, torch.ones(n), summaries=summaries)
 
 
 def train(net, batch, stage, updates=60, lr=1e-2):

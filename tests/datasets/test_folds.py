@@ -216,5 +216,16 @@ def test_unlabelled_clips_and_bad_numbers_are_refused():
         grouped_folds([*clips(), Clip("u", None, group="z")], 3)
     with pytest.raises(TextualizeError, match="--fold should be 1 to 3; given 4"):
         chosen_fold(clips(), 3, 4, "test")
-    with pytest.raises(TextualizeError, match="no split 'test'"):
-        published_fold(clips(4, 4, ["train"]))
+    with pytest.raises(TextualizeError, match="no split 'dev'"):
+        published_fold(clips(4, 4, ["train"]), test="dev")
+    with pytest.raises(TextualizeError, match="no split 'train'"):
+        published_fold(clips(4, 4, ["validation"]))
+
+
+def test_a_corpus_of_training_clips_holds_out_groups_and_has_no_test_part():
+    made = clips(12, 3, ["train"])
+    fold = published_fold(made)
+    assert (fold.name, fold.test) == ("train/validation", ())
+    assert sorted((*fold.train, *fold.validation)) == sorted(c.id for c in made)
+    group = {c.id: c.fold_group for c in made}
+    assert not {group[i] for i in fold.train} & {group[i] for i in fold.validation}

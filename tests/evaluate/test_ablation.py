@@ -8,6 +8,7 @@ from textualize.evaluate.ablation import Ablation, ablated
 from textualize.evaluate.findings import Ablated, Report
 from textualize.evaluate.report import build_report
 from textualize.evaluate.suite import Suite, run_suite
+from textualize.evaluate.tables import against_one_another
 from textualize.evaluate.verify import verify_report
 from textualize.finetune.recipe import load_recipe
 from textualize.store import Corpus, Entry, Item, write_item
@@ -68,7 +69,7 @@ def test_a_report_tables_the_ablation_and_compares_it_with_nothing(invented):
     plain = invented.report(draws=20)
     assert report.headline == plain.headline
     assert [(d.a, d.b) for d in report.differences] == [(d.a, d.b) for d in plain.differences]
-    title, head, rows = report.against_one_another()[0]
+    title, head, rows = against_one_another(report)[0]
     assert "each modality" in title and head == ["method", "V", "TVA"]
     assert [r[0] for r in rows] == ["bert", "jca"]
     assert report.row("bert-V").scores["macro_f1"] == report.row("bert").scores["macro_f1"]

@@ -12,6 +12,7 @@ from textualize.errors import TextualizeError
 from textualize.evaluate import combine
 from textualize.evaluate.combine import Part, fused
 from textualize.evaluate.fusing import with_combination
+from textualize.evaluate.tables import report_markdown
 from textualize.labels import LabelSet
 from textualize.types import Clip, Prediction, Record
 
@@ -149,7 +150,7 @@ def test_report_gains_a_combination_and_comes_back_from_json(invented):
     assert len(found.combined.weights) == 1
     back = combine.combined_from_json(json.loads(json.dumps(asdict(found.combined))))
     assert back == found.combined
-    assert name in found.to_markdown()
+    assert name in report_markdown(found)
 
 
 def test_nothing_is_fitted_on_the_clips_it_is_scored_on(invented):

@@ -23,6 +23,7 @@ from textualize.evaluate.findings import Report
 from textualize.evaluate.finished import evaluate
 from textualize.evaluate.html import render_report
 from textualize.evaluate.report import build_report
+from textualize.evaluate.tables import report_markdown
 from textualize.evaluate.verify import verify_report
 from textualize.files import read_json
 from textualize.finetune.train import train
@@ -124,7 +125,7 @@ def test_seeds_and_reports_have_these_scores_and_verify_recomputes_them(tmp_path
     report = build_report(records, {"majority": told}, EIGHT, draws=100)
     assert report.rows[0].beside[TWO_HOT].value == each[0][TWO_HOT].value
     assert Report.from_json(report.to_json()).rows == report.rows
-    assert "macro F1 without Other, dropped" in report.to_markdown()
+    assert "macro F1 without Other, dropped" in report_markdown(report)
 
 
 # --- algebra ------------------------------------------------------------------------------------

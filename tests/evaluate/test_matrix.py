@@ -10,6 +10,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from textualize.cli import run
 from textualize.errors import TextualizeError
+from textualize.evaluate.answers import answers
+from textualize.evaluate.compare import paired_difference
 from textualize.evaluate.matrix import run_prompts
 from textualize.evaluate.matrix_findings import build_matrix, spread_of
 from textualize.evaluate.matrix_page import rebuilt_matrix
@@ -252,6 +254,7 @@ def test_the_report_is_whole_escaped_and_verified(model, corpus, tmp_path):
         lambda out: rewrite(out / "report.json", '"gains"', '"gain"'),
         lambda out: changed_number(out, lambda j: j["cells"][3]["score"], "low"),
         lambda out: changed_number(out, lambda j: j["gains"][0], "spread"),
+        lambda out: changed_number(out, lambda j: j["gains"][0]["interval"], "high"),
         lambda out: changed_number(out, lambda j: j["winner"]["test"], "value"),
         lambda out: rewrite(out / "predictions.jsonl", '"label": "calm"', '"label": "happy"'),
         lambda out: rewrite(out / "report.html", "</h1>", " </h1>"),
@@ -372,7 +375,19 @@ def test_gains_are_of_matched_cells_beside_the_spread_of_wording(corpus):
     assert senses.value == pytest.approx((4 / 16 + 1 / 16) / 2)
     assert (senses.low, senses.high) == pytest.approx((1 / 16, 4 / 16))
     assert senses.spread == pytest.approx((2 / 16 + 1 / 16) / 2)
-    assert senses.verdict == "more than wording"
+    assert senses.verdict.startswith("more than wording, ")
+    made = {s: answers(str(s), answered(n).predictions, records, LABELS) for s, n in right.items()}
+    drawn = [
+        paired_difference(made[Setting("a", "TV", paraphrase=n)],
+                          made[Setting("a", "T", paraphrase=n)], "accuracy", draws=100)
+        for n in (1, 2)
+    ]  # fmt: skip
+    assert senses.interval.low < senses.value < senses.interval.high
+    assert senses.interval.low >= min(d.low for d in drawn)
+    assert senses.interval.high <= max(d.high for d in drawn)
+    pair = made[Setting("b", "T")], made[Setting("a", "T")]
+    alone = paired_difference(*pair, "accuracy", draws=100)
+    assert (template.interval.low, template.interval.high) == (alone.low, alone.high)
     assert (template.axis, template.pairs, template.value) == ("template", 1, pytest.approx(0.5))
     assert matrix.winner.setting == Setting("b", "T") and matrix.winner.test is None
     assert matrix.spread == senses.spread

@@ -11,6 +11,7 @@ from textualize.evaluate import metrics
 from textualize.evaluate.findings import Report
 from textualize.evaluate.report import build_report, read_run
 from textualize.evaluate.report_files import DIGESTS, FILES, write_report
+from textualize.evaluate.tables import report_markdown
 from textualize.files import read_json
 from textualize.finetune.recipe import parse
 from textualize.finetune.run_folder import RunFolder
@@ -168,7 +169,7 @@ def test_json_round_trip(invented):
 
 
 def test_markdown_names_every_method_and_class(invented):
-    text = invented.report(draws=50).to_markdown()
+    text = report_markdown(invented.report(draws=50))
     assert all(f"| {n} |" in text for n in (*invented.predictions, *invented.labels.labels))
     head = next(line for line in text.splitlines() if line.startswith("| method"))
     assert all(

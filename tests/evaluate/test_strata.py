@@ -9,6 +9,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from textualize.evaluate import strata
 from textualize.evaluate.answers import Answers
+from textualize.evaluate.tables import against_one_another
 from textualize.types import Clip, Record, Span, Status, Utterance
 
 
@@ -93,8 +94,8 @@ def test_json_and_tables(invented):
     assert tuple(back) == report.strata
     stored = json.loads(json.dumps(asdict(report.agreement)))
     assert strata.agreement_from_json(stored) == report.agreement
-    titles = [title for title, _, _ in report.against_one_another()]
+    titles = [title for title, _, _ in against_one_another(report)]
     assert titles[0] == "Who is right" and "By what was said and seen (accuracy)" in titles
-    for _, head, rows in report.against_one_another():
+    for _, head, rows in against_one_another(report):
         assert all(len(row) == len(head) for row in rows)
-    assert not replace(report, strata=(), agreement=None).against_one_another()
+    assert not against_one_another(replace(report, strata=(), agreement=None))

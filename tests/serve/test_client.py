@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import httpx
@@ -9,11 +8,9 @@ import pytest
 from textualize.errors import TextualizeError
 from textualize.methods import load
 from textualize.predictions import read_predictions
-from textualize.serve import client as module
-from textualize.serve.client import Client
 from textualize.types import Cue, Span, Utterance
 
-from .conftest import KEY, LABELS, app_of, record
+from .conftest import LABELS, Plain, Server, app_of, record
 
 RECORDS = [
     record("a", "she is gone"),
@@ -23,50 +20,6 @@ RECORDS = [
         Utterance(Span(0, 1), "first"), Utterance(Span(1, 2), "then this", speaker="Ana"),
     ))),
 ]  # fmt: skip
-
-
-class Server:
-    """A client's transport that fails as it is told, and else asks the application."""
-
-    def __init__(self, app, failures=()):
-        self.app, self.failures = httpx.ASGITransport(app), list(failures)
-        self.asked, self.now, self.most = [], 0, 0
-
-    async def __call__(self, request):
-        self.asked.append(request.url.path)
-        if self.failures and request.url.path != "/v1/models":
-            failure = self.failures.pop(0)
-            if isinstance(failure, Exception):
-                raise failure
-            return httpx.Response(failure, json={"error": {"message": "later"}})
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            await asyncio.sleep(0.01)
-            return await self.app.handle_async_request(request)
-        finally:
-            self.now -= 1
-
-
-@pytest.fixture
-def asked_of(monkeypatch):
-    """Return a client of a server in this process."""
-    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.001)
-
-    def made(server, **options):
-        own = Client("http://server/v1/", key=KEY, **options)
-        monkeypatch.setattr(
-            own,
-            "_opened",
-            lambda: httpx.AsyncClient(
-                base_url=own.url,
-                headers={"Authorization": f"Bearer {own._key}"},
-                transport=httpx.MockTransport(server),
-            ),
-        )
-        return own
-
-    return made
 
 
 def test_a_server_answers_as_local_prediction_does(runs, asked_of, words_run):
@@ -116,18 +69,6 @@ def test_a_wrong_key_or_model_stops_at_once(runs, asked_of):
     client._key = "wrong"
     with pytest.raises(TextualizeError, match="401"):
         client.predict(RECORDS)
-
-
-class Plain(Server):
-    """An OpenAI-compatible server that is not this package's."""
-
-    async def __call__(self, request):
-        response = await super().__call__(request)
-        if request.url.path != "/v1/models":
-            return response
-        await response.aread()
-        data = [{"id": m["id"], "object": "model"} for m in response.json()["data"]]
-        return httpx.Response(200, json={"object": "list", "data": data})
 
 
 @pytest.mark.parametrize("name", ["words", "letters"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from textualize.baselines.batch import Batch
-from textualize.baselines.layers import mean_over, spread_over, zeroed
+from textualize.baselines.layers import zeroed
 from textualize.baselines.task import Task
 
 
@@ -35,26 +35,22 @@ class LinearPath:
 class Skip(nn.Module):
     """A linear path from the streams to the outputs, past all attention.
 
-    widths: of the streams it reads. Of a clip it reads mean and standard deviation of each stream
-    over its seen steps (statistics pooling, Snyder et al., "X-Vectors", 2018), so that a network
-    with it holds logistic regression on clip statistics; of a step, the step's values.
+    widths: of the streams it reads. Of a clip it reads their functionals, `Batch.summaries`, so
+    that a network with it holds logistic regression of the clip; of a step, the step's values.
     """
 
     def __init__(self, widths: Mapping[str, int], task: Task, dropout: float) -> None:
         super().__init__()
         self.streams, self.per_step = tuple(widths), task.per_step
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(sum(widths.values()) * (1 if task.per_step else 2), task.outputs)
+        width = sum(widths.values()) * (1 if task.per_step else 2)  # see Batch.summaries
+        self.linear = nn.Linear(width, task.outputs)
 
     def inputs(self, batch: Batch) -> Tensor:
         """Return what is read of a clip, (B, F), or of every step, (B, L, F)."""
-        parts = []
-        for m in self.streams:
-            x, seen = batch.streams[m], batch.steps[m]
-            parts += [zeroed(x, seen)]
-            if not self.per_step:
-                parts[-1:] = [mean_over(x, seen), spread_over(x, seen)]
-        return torch.cat(parts, -1)
+        if not self.per_step:
+            return torch.cat([batch.summaries[m] for m in self.streams], -1)
+        return torch.cat([zeroed(batch.streams[m], batch.steps[m]) for m in self.streams], -1)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return (B, outputs), or (B, L, outputs) per step."""

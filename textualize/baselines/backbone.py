@@ -79,13 +79,19 @@ class Backbone(nn.Module):
         states = getattr(out, "reshaped_hidden_states", None) or out.hidden_states
         return [*(as_map(x) for x in states[:-1]), as_map(out.last_hidden_state)]
 
-    @torch.no_grad()
     def _measure(self) -> tuple[int, int]:
+        """Return `width` and `depth`; what no layer's map depends on (a pooler) is frozen."""
         side = getattr(self.model.config, "image_size", None) or 64
         side = max(side) if isinstance(side, list | tuple) else side
         training = self.training
         layers = self.eval()(torch.zeros(1, 3, side, side))
         self.train(training)
+        used = [p for p in self.parameters() if p.requires_grad]
+        total = torch.stack([layer.sum() for layer in layers]).sum()
+        for p, gradient in zip(
+            used, torch.autograd.grad(total, used, allow_unused=True), strict=True
+        ):
+            p.requires_grad_(gradient is not None)
         return layers[-1].shape[1], len(layers)
 
 

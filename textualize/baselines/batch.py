@@ -2,7 +2,7 @@
 
 Per track of D columns a clip becomes
 
-    functionals   (K + 1) * D   mean, std, p10, p90, slope over the clip; 1 where a column was seen
+    functionals   (6 * D)       mean, std, p10, p90, slope over the clip; 1 where a column was seen
     sequence      (L, 3 * D)    per step: mean, std within the step; 1 where a column was seen
 
 and what was not seen is 0.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -63,7 +63,8 @@ class Batch:
     """What a feature network reads: B clips, L steps, the same L for every stream.
 
     streams: (B, L, D) per stream, 0 where unseen.  steps: (B, L) bool per stream, False where
-    nothing was seen.  functionals: (B, F).  weights: (B,) of the loss.  targets, by task:
+    nothing was seen.  functionals: (B, F) of all tracks.  summaries: (B, 2 D) per stream, the
+    functionals of its tracks.  weights: (B,) of the loss.  targets, by task:
 
         a class of the clip     (B,) long
         values of the clip      (B, V) float, NaN without annotation
@@ -80,6 +81,7 @@ class Batch:
     targets: Tensor
     weights: Tensor
     subjects: Tensor | None = None
+    summaries: Mapping[str, Tensor] = field(default_factory=dict)
     at_once: ClassVar[int] = 256
 
     def __len__(self) -> int:
@@ -94,6 +96,7 @@ class Batch:
             self.targets[rows],
             self.weights[rows],
             None if self.subjects is None else self.subjects[rows],
+            {m: x[rows] for m, x in self.summaries.items()},
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -105,6 +108,7 @@ class Batch:
             self.targets.to(device),
             self.weights.to(device),
             None if self.subjects is None else self.subjects.to(device),
+            {m: x.to(device) for m, x in self.summaries.items()},
         )
 
     def without_streams(self, chance: float) -> Batch:
@@ -118,6 +122,7 @@ class Batch:
             self,
             streams={m: x * shown[m].unsqueeze(-1) for m, x in self.streams.items()},
             steps={m: x & shown[m] for m, x in self.steps.items()},
+            summaries={m: x * shown[m] for m, x in self.summaries.items()},
         )
 
 
@@ -198,6 +203,7 @@ class Features:
         clips = [{t: s for t, s in clip.items() if t not in unread} for clip in clips]
         flat: list[Float32] = []
         sequences: dict[str, list[Float32]] = {m: [] for m in self.groups}
+        summaries: dict[str, list[Float32]] = {m: [] for m in self.groups}
         seen: dict[str, list[Bool]] = {m: [] for m in self.groups}
         for clip in clips:
             parts = {t: self._track(clip, t, counts) for t in self.columns}
@@ -205,12 +211,14 @@ class Features:
             for m, own in self.groups.items():
                 sequences[m].append(np.concatenate([parts[t].sequence for t in own], axis=1))
                 seen[m].append(np.any([parts[t].seen for t in own], axis=0))
+                summaries[m].append(np.concatenate([parts[t].functionals for t in own]))
         batch = Batch(
             {m: torch.from_numpy(np.stack(x)) for m, x in sequences.items()},
             {m: torch.from_numpy(np.stack(x)) for m, x in seen.items()},
             torch.from_numpy(np.stack(flat)),
             torch.zeros(n, dtype=torch.long) if targets is None else targets,
             torch.tensor([1.0] * n if weights is None else list(weights)),
+            summaries={m: torch.from_numpy(np.stack(x)) for m, x in summaries.items()},
         )
         odd = {f"track '{t}' missing" for t in unread}
         told = {what: k for what, k in counts.items() if k and what not in odd}

@@ -60,7 +60,7 @@ class CAN(Network):
 
     channels: levels of the encoders, for all streams or by stream. A clip's output is the mean
     over the steps at which any stream was seen. Beyond the publication: `skip`, a linear path
-    from the raw streams, and dropout of whole input features.
+    from the streams, and dropout of whole input features.
     """
 
     def __init__(

@@ -99,7 +99,7 @@ class JCA(Network):
     Two streams, the first of them "visual" in what follows. hidden: d. attention: k. What the
     head reads is the wiring:
 
-        fixed      X_att,v and X_att,a, and beside it a linear path from both raw streams
+        fixed      X_att,v and X_att,a, and beside it a linear path from both streams
         paper      X_att,v and X_att,a
         released   the raw visual stream and X_att,v; the attended audio is not used
         vanilla    as fixed, each stream attended by the other one instead of J

@@ -147,7 +147,7 @@ class JMT(Network):
     a `TokenFusion` first. A stream of width `hidden` enters as it is, another through a Linear;
     with `unit_length` every step then has length 1, as in the paper. The heads are two layers,
     one for all classes, or one for each value. positions: sinusoidal, of length 1 like the steps.
-    Beyond the paper: `skip`, a linear path from the raw streams, and dropout of whole features.
+    Beyond the paper: `skip`, a linear path from the streams, and dropout of whole features.
     """
 
     def __init__(

@@ -18,8 +18,6 @@ from torch.nn.utils.parametrizations import weight_norm
 from textualize.baselines.batch import Batch
 from textualize.errors import TextualizeError
 
-SPREAD = 1e-5  # added to a variance under its root, whose slope at 0 is infinite
-
 
 def zeroed(x: Tensor, seen: Tensor) -> Tensor:
     """Return x (B, L, D) with 0 where `seen` (B, L) is False."""
@@ -29,15 +27,6 @@ def zeroed(x: Tensor, seen: Tensor) -> Tensor:
 def mean_over(x: Tensor, seen: Tensor) -> Tensor:
     """Return the mean of x (B, L, D) over the seen steps, (B, D); 0 where none was seen."""
     return zeroed(x, seen).sum(1) / seen.sum(1, keepdim=True).clamp(min=1)
-
-
-def spread_over(x: Tensor, seen: Tensor) -> Tensor:
-    """Return the standard deviation of x (B, L, D) over the seen steps, (B, D).
-
-    Population form; sqrt(SPREAD) where x is constant or nothing was seen.
-    """
-    centred = zeroed(x - mean_over(x, seen).unsqueeze(1), seen)
-    return (mean_over(centred.square(), seen) + SPREAD).sqrt()
 
 
 def sinusoidal(steps: int, width: int) -> Tensor:

@@ -70,7 +70,7 @@ class LFAN(Network):
     channels: levels of the encoders, for all streams or by stream. width: of a stream in the
     follower. leader: a stream, by default the first; only its encoding goes on by itself. A
     clip's output is the mean over the steps at which any stream was seen. Beyond the publication:
-    `skip`, a linear path from the raw streams, and dropout of whole input features. Its tanh on
+    `skip`, a linear path from the streams, and dropout of whole input features. Its tanh on
     regressed values is left out: values are standardised here, and returned within the range of
     the annotation.
     """

@@ -62,7 +62,7 @@ class GatedTransformer(nn.Module):
 class Reader(nn.Module):
     """A gated transformer with its head: clip embedding and output from two token sequences.
 
-    skips: widths of the raw streams with a linear path to the outputs past it all.
+    skips: widths of the streams with a linear path to the outputs past it all.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Reader(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs, (B, outputs) or (B, L, outputs), and embeddings of the clips, (B, D).
 
-        seen: of the tokens. batch: whose raw streams the linear path reads.
+        seen: of the tokens. batch: which the linear path reads.
         """
         z = self.transformer(tokens, seen)
         embedding = mean_over(z, seen[0] | seen[1])

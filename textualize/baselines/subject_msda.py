@@ -20,6 +20,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from textualize.baselines.answer import LinearPath
 from textualize.baselines.batch import Batch
 from textualize.baselines.discrepancy import closeness, coral, mmd
 from textualize.baselines.network import Network
@@ -105,8 +106,9 @@ class Domains:
 
 
 class SubjectMSDA(Network):
-    """Functionals of every track, an encoder f(x) = A x + MLP(x), and a linear classifier on f.
+    """Functionals x of every track; features f = (W x, MLP(x)), outputs W x + V MLP(x).
 
+    What is made alike between subjects is all the outputs are made of, the linear part too.
     weight and target_weight: gamma and gamma_T. sources: how many subjects, those most alike the
     target, it is adapted from; None takes all. noise: deviation of what is added to the
     standardised features for the other view. Without clips to adapt to it stays as it came out
@@ -143,8 +145,11 @@ class SubjectMSDA(Network):
             raise TextualizeError(
                 f"subject-msda answers clips, and its pseudo-labels are classes: {wanted}"
             )
-        self.encoder = Encoder(sum(widths.values()), hidden, dropout)
-        self.classifier = nn.Linear(hidden, task.outputs)
+        width = sum(widths.values())
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(width, task.outputs)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.head = nn.Linear(hidden, task.outputs, bias=False)
         self.discrepancy = DISCREPANCIES[discrepancy]
         self.weight, self.target_weight = weight, target_weight
         self.pseudo_labels, self.agreement, self.noise = pseudo_labels, agreement, noise
@@ -166,8 +171,22 @@ class SubjectMSDA(Network):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return (B, outputs)."""
-        out: Tensor = self.classifier(self.encoder(batch.functionals))
-        return out
+        return self._parts(batch.functionals)[1]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the discrepancy compares, (B, outputs + hidden), of functionals (B, F)."""
+        return self._parts(x)[0]
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.dropout(x)
+        direct, hidden = self.linear(x), self.mlp(x)
+        return torch.cat([direct, hidden], -1), direct + self.head(hidden)
+
+    def linear_paths(self) -> list[LinearPath]:
+        """Return W, where it begins: adapting goes on from what the sources taught."""
+        if self.stage != "source":
+            return []
+        return [LinearPath(self.linear, lambda batch: batch.functionals, [self.head])]
 
     # --- what a training step reads -------------------------------------------------------------
 
@@ -226,20 +245,18 @@ class SubjectMSDA(Network):
         self.train(training)
 
     def _encoded(self, domains: Domains, rows: Tensor) -> Tensor:
-        out: Tensor = self.encoder(domains.data.functionals[rows])
-        return out
+        return self.features(domains.data.functionals[rows])
 
     def _views(self, x: Tensor) -> Tensor:
         """Return class probabilities of the clips and of the clips under noise, (2, N, C)."""
         noisy = x + self.noise * torch.randn(x.shape).to(x)
-        return torch.stack([self.classifier(self.encoder(v)).softmax(-1) for v in (x, noisy)])
+        return torch.stack([self._parts(v)[1].softmax(-1) for v in (x, noisy)])
 
     # --- its loss -------------------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of the present stage, a scalar; that of labels where no one is named."""
-        features = self.encoder(batch.functionals)
-        out = self.classifier(features)
+        features, out = self._parts(batch.functionals)
         if batch.subjects is None:
             return self.task.loss(out, batch)
         parts = _rows(batch.subjects)
@@ -281,22 +298,6 @@ class SubjectMSDA(Network):
             rows = list(self._domains.targets.values())
             found["pseudo-labels"] = float(sum(int((self._labels[r] >= 0).sum()) for r in rows))
         return found
-
-
-class Encoder(nn.Module):
-    """Features f(x) = A x + MLP(x), (B, hidden): with a classifier on it, no less than linear."""
-
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, hidden)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, hidden) of functionals (B, F)."""
-        x = self.dropout(x)
-        out: Tensor = self.linear(x) + self.mlp(x)
-        return out
 
 
 def _rows(subjects: Tensor) -> dict[int, Tensor]:

@@ -152,6 +152,10 @@ def explain(
     corpus: CorpusOption,
     clip: Annotated[str, typer.Option(help="The clip.")],
     top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 12,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw where an au-guided run looks on the face: .png, .svg or .pdf."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show what a prediction rests on: each cue is taken away in turn."""
@@ -159,7 +163,13 @@ def explain(
     from textualize.explain import explain as explain_record
     from textualize.methods import load
 
-    found = explain_record(load(run_folder), chosen_records(corpus, clip)[0])
+    method, record = load(run_folder), chosen_records(corpus, clip)[0]
+    if picture is not None:
+        from textualize.baselines.attention_picture import draw_attention
+
+        draw_attention(method, [record], picture)
+        err.print(f"attention on the face in {picture}", markup=False)
+    found = explain_record(method, record)
     if as_json:
         print(json.dumps(found.to_json(), ensure_ascii=False))
     else:

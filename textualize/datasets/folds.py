@@ -104,15 +104,16 @@ def published_fold(clips: Sequence[Clip], test: str = "test", seed: int = 0) -> 
     """Return the corpus' own split, reporting on the split named `test`.
 
     A validation split of the corpus is used where there is one and it is not the one reported
-    on; otherwise whole groups of the training split are held out. A corpus with train and
-    validation only gives a fold without a test part.
+    on; otherwise whole groups of the training split are held out. A corpus of train alone, or of
+    train and validation, gives a fold without a test part.
 
     Raises:
         TextualizeError: a split is missing, or groups overlap.
     """
     clips = sorted(clips, key=lambda c: c.id)
     present = sorted({c.split for c in clips if c.split} - {"unlabelled"})
-    wanted_splits = {"train"} if present == ["train", "validation"] else {"train", test}
+    untested = test == "test" and set(present) <= {"train", "validation"}
+    wanted_splits = {"train"} if untested else {"train", test}
     for wanted in sorted(wanted_splits):
         if wanted not in present:
             raise TextualizeError(

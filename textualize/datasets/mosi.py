@@ -63,8 +63,8 @@ def load(root: Path, *, labels: Labels = "binary", features: Features = "all") -
         clips += _videos(rows, split, labels, files)
     if not clips and not failures:
         raise TextualizeError(f"no CMU-MOSI split file (utterances_train.csv, …) in {root}")
-    if features == "all" and any(len(c.sidecars) > 1 for c in clips):
-        videos = len({c.group for c in clips if c.split == "train"})
+    videos = len({c.group for c in clips if c.split == "train"})
+    if videos and features == "all" and any(len(c.sidecars) > 1 for c in clips):
         notes.append(
             f"text and video features were trained on the labels of the {videos} training videos: "
             "scores on any of these are inflated, also with folds; use features=audio there"

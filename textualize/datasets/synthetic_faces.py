@@ -67,7 +67,7 @@ def _jaw(i: int) -> float:
     return 0.33 + 0.63 * float(math.sin(math.pi * i / 16) ** 0.8)
 
 
-def draw_face(label: str, rng: np.random.Generator, *, noise: float = 0.03) -> Face:
+def draw_face(label: str, rng: np.random.Generator, *, noise: float = 0.12) -> Face:
     """Return a face of a class, another one with every draw.
 
     noise: deviation of a pixel, of 1 from black to white.

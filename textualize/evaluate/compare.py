@@ -136,10 +136,27 @@ def interval(
     Raises:
         TextualizeError: what `cluster_bootstrap` raises.
     """
-    tallies = method.tallies()
-    value = _value(method, tallies, statistic)
-    drawn = _drawn([method], [tallies], statistic, draws, seed)[0]
-    groups = tallies.shape[1]
+    (value,), (drawn,) = scores_under_draws([method], statistic, draws=draws, seed=seed)
+    return interval_of(drawn, float(value), len(set(method.groups)))
+
+
+def scores_under_draws(
+    methods: Sequence[Answers], statistic: Statistic, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[Float64, Float64]:
+    """Return methods' scores (M,), and these under the same resampled groups, (M, draws).
+
+    Raises:
+        TextualizeError: the methods have other groups, or what `interval` raises.
+    """
+    if any(m.groups != methods[0].groups for m in methods):
+        raise TextualizeError("methods of other clips or groups cannot be drawn together")
+    tallies = [m.tallies() for m in methods]
+    values = [_value(m, t, statistic) for m, t in zip(methods, tallies, strict=True)]
+    return np.array(values), _drawn(methods, tallies, statistic, draws, seed)
+
+
+def interval_of(drawn: Float64, value: float, groups: int) -> Interval:
+    """Return a value with the interval of its draws (draws,), made from so many groups."""
     low, high = _percentiles(drawn, value, groups)
     return Interval(value, low, high, groups, groups < FEW_GROUPS)
 
@@ -266,30 +283,27 @@ def paired_difference(
             f"'{a.method}' and '{b.method}' were scored against different labels or groups: "
             "read both with the same records"
         )
-    tallies = [m.tallies() for m in (a, b)]
-    value = _value(a, tallies[0], statistic) - _value(b, tallies[1], statistic)
-    drawn = _drawn([a, b], tallies, statistic, draws, seed)
+    scores, drawn = scores_under_draws([a, b], statistic, draws=draws, seed=seed)
     change = drawn[0] - drawn[1]
-    n_groups = tallies[0].shape[1]
-    low, high = _percentiles(change, value, n_groups)
+    found = interval_of(change, float(scores[0] - scores[1]), len(set(a.groups)))
     side = min(int((change <= 1e-12).sum()), int((change >= -1e-12).sum()))
-    p = _two_sided(side, draws, n_groups)
+    p = _two_sided(side, draws, found.groups)
     only_a, only_b = _only(a, b) if a.n_classes else (None, None)
     return Difference(
         a=a.method,
         b=b.method,
         statistic=statistic,
-        value=value,
-        low=low,
-        high=high,
+        value=found.value,
+        low=found.low,
+        high=found.high,
         p=p,
         p_holm=p,
         mcnemar_p=None if only_a is None or only_b is None else mcnemar(only_a, only_b),
         only_a=only_a,
         only_b=only_b,
         clips=len(a.ids),
-        groups=n_groups,
-        few_groups=n_groups < FEW_GROUPS,
+        groups=found.groups,
+        few_groups=found.few_groups,
         dropped=dropped,
     )
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: the nouns of a report, their JSON, their tables, their sentences."""
+"""What an evaluation found: a report, its JSON, its sentences; `tables.py` has its tables."""
 
 from __future__ import annotations
 
@@ -22,20 +22,16 @@ from textualize.evaluate.lines import (
 from textualize.evaluate.material import Leak
 from textualize.evaluate.spoken import (
     difference_text,
-    interval_text,
-    markdown,
-    number_text,
     score_text,
 )
 from textualize.evaluate.strata import (
     Agreement,
     Stratum,
-    Table,
-    against_tables,
     agreement_from_json,
     stratum_from_json,
 )
 from textualize.evaluate.tallies import score_names
+from textualize.evaluate.videos import VideoScores, videos_from_json
 
 __all__ = [
     "FAMILIES", "Ablated", "Claim", "Family", "Report", "Row", "Trained", "Weakened",
@@ -78,6 +74,7 @@ class Report:
     agreement: Agreement | None = None
     combined: Combined | None = None
     ablation: tuple[Ablated, ...] = ()
+    videos: VideoScores | None = None
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -95,10 +92,6 @@ class Report:
     def difference(self, a: str, b: str) -> Difference | None:
         """Return the difference a - b, if the two were compared."""
         return next((d for d in self.differences if (d.a, d.b) == (a, b)), None)
-
-    def table_rows(self) -> list[dict[str, Any]]:
-        """Return the overview table as plain values, one dict a method."""
-        return [_table_row(r, self.score_names) for r in self.rows]
 
     def claim_rows(self) -> list[tuple[Claim, Difference, str]]:
         """Return every claim with the difference that was measured and what that says of it."""
@@ -127,52 +120,11 @@ class Report:
         given["strata"] = tuple(stratum_from_json(x) for x in given.get("strata", ()))
         given["agreement"] = agreement_from_json(given.get("agreement"))
         given["combined"] = combined_from_json(given.get("combined"))
+        given["videos"] = videos_from_json(given.get("videos"))
         given["headline"] = tuple(given["headline"]) if given["headline"] else None
         for name in ("labels", "class_counts", "warnings"):
             given[name] = tuple(given[name])
         return cls(**{f.name: given[f.name] for f in fields(cls)})
-
-    def to_markdown(self) -> str:
-        """Return the report's tables and warnings as Markdown."""
-        parts = [f"# {self.title}", self.finding()]
-        parts += [f"> {w}" for w in self.warnings]
-        head = _overview_head(self.score_names)
-        rows = self.table_rows()
-        parts.append(markdown(head, [_overview_cells(r, self.score_names) for r in rows]))
-        if self.differences:
-            cells = [_difference_cells(d) for d in self.differences]
-            parts.append(f"## Differences ({score_text(self.statistic)})")
-            parts.append(markdown(_DIFFERENCE, cells))
-        if self.claims:
-            claimed = [[c.says, difference_text(d), v] for c, d, v in self.claim_rows()]
-            parts += ["## Claims", markdown(("claim", "difference", "measured"), claimed)]
-        if self.weakened:
-            parts.append(f"## {score_text(self.statistic)} as a modality is lost".capitalize())
-            parts.append(markdown(*weakened_table(self)))
-        if any(r.beside for r in self.rows):
-            parts += ["## Compounds, and without Other", markdown(*beside_table(self))]
-        if self.labels:
-            parts += ["## F1 of every class", self._classes()]
-        for title, heading, lines in self.against_one_another():
-            parts += [f"## {title}", markdown(heading, lines)]
-        parts += ["## Leaks", _leaks(self.leaks)]
-        parts += ["## Where this comes from", "\n".join(f"- {x}" for x in self.provenance())]
-        return "\n\n".join(parts) + "\n"
-
-    def against_one_another(self) -> list[Table]:
-        """Return title, head and rows of what tells words from features."""
-        score = score_text(self.statistic)
-        tables = [(f"What each modality adds ({score})", *ablation_table(self))]
-        found = against_tables(self.combined, self.agreement, self.strata)
-        return [*(tables if self.ablation else ()), *found]
-
-    def _classes(self) -> str:
-        head = ["class", "clips", *(r.name for r in self.rows)]
-        per_class = [
-            [label, str(self.class_counts[i]), *(f"{r.per_class[i].f1:.3f}" for r in self.rows)]
-            for i, label in enumerate(self.labels)
-        ]
-        return markdown(head, per_class)
 
     def finding(self) -> str:
         """Return the main result as one or two sentences."""
@@ -218,67 +170,12 @@ class Report:
         return lines
 
 
-# --- tables -------------------------------------------------------------------------------------
+# --- sentences ----------------------------------------------------------------------------------
 
 _SEEDS = (
     "seeds: a score is the mean over the seeds, and each draw resamples seeds as well as groups; "
     "counts of clips only one has right, and McNemar's test, are of each method's first seed"
 )
-NO_LEAKS = "Sought in folds, prompts and run folders: none was found."
-LEAK_HEAD = ("", "kind", "found")
-_DIFFERENCE = ("a - b", "difference", "p", "p (Holm)", "only a right", "only b right", "McNemar p")
-
-
-def _overview_head(scores: Sequence[str]) -> list[str]:
-    cost = ("unparsed", "parameters", "train min", "clips/s", "validation")
-    return ["method", "family", *map(score_text, scores), "seeds", *cost]
-
-
-def _table_row(row: Row, scores: Sequence[str]) -> dict[str, Any]:
-    trained = row.trained or Trained(row.name)
-    return {
-        "method": row.name,
-        "family": row.family,
-        **{name: row.scores.get(name) for name in scores},
-        "seeds": max(1, len(row.seeds)),
-        "clips": row.clips,
-        "groups": row.groups,
-        "unparsed": row.unparsed,
-        "parameters": trained.parameters,
-        "minutes": trained.minutes,
-        "clips_per_s": trained.clips_per_s,
-        "validation": trained.validation,
-        "select": trained.select,
-        "ece": row.ece,
-        "brier": row.brier,
-    }
-
-
-def _overview_cells(row: Mapping[str, Any], scores: Sequence[str]) -> list[str]:
-    validation = row["validation"]
-    return [
-        row["method"],
-        row["family"],
-        *(interval_text(row[name]) for name in scores),
-        str(row["seeds"]),
-        str(row["unparsed"]),
-        number_text(row["parameters"], ",.0f"),
-        number_text(row["minutes"], ".1f"),
-        number_text(row["clips_per_s"], ".1f"),
-        "-" if validation is None else f"{validation:.3f} ({score_text(row['select'])})",
-    ]
-
-
-def _difference_cells(found: Difference) -> list[str]:
-    return [
-        f"{found.a} - {found.b}",
-        difference_text(found),
-        f"{found.p:.3f}",
-        f"{found.p_holm:.3f}",
-        number_text(found.only_a, "d"),
-        number_text(found.only_b, "d"),
-        number_text(found.mcnemar_p, ".3f"),
-    ]
 
 
 def verdict(claim: Claim, found: Difference) -> str:
@@ -286,40 +183,6 @@ def verdict(claim: Claim, found: Difference) -> str:
     if not found.clear:
         return "not shown: the data do not tell them apart"
     return "holds" if found.favours == claim.better else "the reverse holds"
-
-
-def beside_table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows of the scores compounds ask for; a line a method."""
-    names = list(dict.fromkeys(name for r in report.rows for name in r.beside))
-    cells = [[r.name, *(interval_text(r.beside.get(n)) for n in names)] for r in report.rows]
-    return ["method", *names], cells
-
-
-def _leaks(leaks: Sequence[Leak]) -> str:
-    if not leaks:
-        return NO_LEAKS
-    return markdown(LEAK_HEAD, [[x.severity, x.kind, x.line()] for x in leaks])
-
-
-def ablation_table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows of the ablation: a line a method, a column a set of modalities."""
-    sets = list(dict.fromkeys(a.letters for a in report.ablation))
-    lines: dict[str, dict[str, str]] = {}
-    for a in report.ablation:
-        score = report.row(a.name).scores.get(report.statistic)
-        lines.setdefault(a.method, {})[a.letters] = interval_text(score)
-    return ["method", *sets], [[m, *(own.get(s, "-") for s in sets)] for m, own in lines.items()]
-
-
-def weakened_table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows of the scores as a modality is lost; a line a method and loss."""
-    shares = sorted({w.share for w in report.weakened})
-    lines: dict[tuple[str, str, str], dict[float, str]] = {}
-    for w in report.weakened:
-        key = (w.method, w.modality, w.how)
-        lines.setdefault(key, {})[w.share] = interval_text(w.score)
-    head = ["method", "modality", "clips that lose it by", *(f"{s:.0%} of clips" for s in shares)]
-    return head, [[*key, *(own.get(s, "-") for s in shares)] for key, own in lines.items()]
 
 
 def _noise(noise: float | None) -> list[str]:

@@ -24,6 +24,7 @@ from textualize.evaluate.sealed import (
     reopened,
     validation_only,
 )
+from textualize.evaluate.videos import videos_of
 from textualize.explain import explain
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet, Rule
@@ -85,6 +86,8 @@ def evaluate(
     }
     predictions = {one.name: one.predictions for one in found}
     prompts = prompts_of(tested, template)
+    folds = run_folds(single, tested)
+    material = Material.of(tested, corpus)
     report = build_report(
         tested,
         predictions,
@@ -95,6 +98,7 @@ def evaluate(
         claims=translation_claims(found),
         statistic=statistic or ("ccc" if known.numeric else "macro_f1"),
         intersect=intersect,
+        videos=videos_of([r.clip for r in tested], material.clips, folds),
     )
     if read is None:
         read = corpus.records() if corpus else tested
@@ -108,8 +112,6 @@ def evaluate(
     )
     leaked = [leak for one in found for leak in one.leaks]
     ledgers = [ledger(run) for own in single.values() for run in own]
-    folds = run_folds(single, tested)
-    material = Material.of(tested, corpus)
     report = replace(
         report,
         warnings=(*report.warnings, *leaked, *reopened(ledgers), *[WARNING] * chosen_on),

@@ -14,12 +14,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from textualize.evaluate import charts, findings, spoken
+from textualize.evaluate import charts, spoken, tables
 from textualize.evaluate.answers import Given, first_seed
 from textualize.evaluate.clip_page import page_of
 from textualize.evaluate.compare import FEW_GROUPS, Difference
 from textualize.evaluate.findings import Report
 from textualize.evaluate.tallies import LOWER_IS_BETTER
+from textualize.evaluate.videos import videos_table, videos_title
 from textualize.explain import Explanation
 from textualize.types import Prompt, Record
 
@@ -71,10 +72,13 @@ def render_report(
             score_chart=_score_chart(report),
             difference_chart=_difference_chart(report),
             combined_chart=_combined_chart(report),
-            against=report.against_one_another(),
+            against=tables.against_one_another(report),
             shown={page.record.clip.id: page.href for page in pages},
-            weakened=findings.weakened_table(report),
-            beside=findings.beside_table(report),
+            weakened=tables.weakened_table(report),
+            beside=tables.beside_table(report),
+            videos=(videos_title(report.videos), *videos_table(report.videos))
+            if report.videos
+            else None,
             few_groups=FEW_GROUPS,
             seeded=any(len(r.seeds) > 1 for r in report.rows),
             reliability=charts.reliability,

@@ -1,9 +1,9 @@
 """What a matrix of prompts came to: scores, what each level gains, and what wording does by chance.
 
-A gain is the mean difference between cells that differ in nothing but one level. Beside it stands
-how far the scores of those cells lie apart when only the question is put in other words: a smaller
-gain is not one. The winner is chosen on validation, where it looks better than it is; its score on
-the test part stands apart.
+A gain is the mean difference between cells that differ in nothing but one level, with its interval
+over resampled groups of clips. Beside it stands how far the scores of those cells lie apart when
+only the question is put in other words: a smaller gain is not one. The winner is chosen on
+validation, where it looks better than it is; its score on the test part stands apart.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from textualize.evaluate import compare
 from textualize.evaluate.answers import Answers, answers
 from textualize.evaluate.compare import Difference, Interval
+from textualize.evaluate.metrics import Float64
 from textualize.evaluate.settings import AXES, CellAnswers, Setting
 from textualize.evaluate.spoken import (
     difference_text,
@@ -29,6 +32,7 @@ from textualize.labels import LabelSet
 from textualize.types import Record
 
 KIND = "prompts"  # tells this report.json from that of a comparison of methods
+CLEAR = "more than wording, clear"  # the verdict of a gain that is one
 _CUT = "prompt cut"
 _LEVELS = {"template": "template", "modalities": "modalities", "turns": "turns before",
            "answers": "answers", "shots": "shots", "wording": "wording"}  # fmt: skip
@@ -70,7 +74,8 @@ class Gain:
     """What `level` of an axis adds to `against`, over `pairs` of cells alike in all else.
 
     `low` and `high` are the least and the largest gain of any one paraphrase; `spread` is the mean
-    distance between the best and the worst paraphrase of these cells, None where there is one.
+    distance between the best and the worst paraphrase of these cells, None where there is one;
+    `interval` is the gain's over resampled groups of clips, all cells under the same draws.
     """
 
     axis: str
@@ -81,13 +86,15 @@ class Gain:
     low: float
     high: float
     spread: float | None
+    interval: Interval
 
     @property
     def verdict(self) -> str:
-        """Whether the gain is more than wording does."""
-        if self.spread is None:
-            return "one wording only"
-        return "more than wording" if abs(self.value) > self.spread else "within wording"
+        """Whether the gain is more than wording does, and more than other clips would."""
+        wording = "more than" if abs(self.value) > (self.spread or 0.0) else "within"
+        clear = self.interval.low > 0 or self.interval.high < 0
+        said = "one wording only" if self.spread is None else f"{wording} wording"
+        return f"{said}, {'clear' if clear else 'not clear'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +161,14 @@ class Matrix:
 
     def gain_table(self) -> tuple[list[str], list[list[str]]]:
         """Return the head and rows of what each level gains, beside the spread of wording."""
-        head = ["axis", "level", "against", "gain", "over paraphrases", "spread of wording",
-                "pairs", "the gain is"]  # fmt: skip
+        head = ["axis", "level", "against", "gain, 95 % interval", "over paraphrases",
+                "spread of wording", "pairs", "the gain is"]  # fmt: skip
         rows = [
             [
                 _LEVELS[g.axis],
                 g.level,
                 g.against,
-                f"{g.value:+.3f}",
+                gain_text(g),
                 f"{g.low:+.3f} to {g.high:+.3f}",
                 number_text(g.spread, ".3f"),
                 str(g.pairs),
@@ -198,6 +205,11 @@ class Matrix:
         ]
 
 
+def gain_text(gain: Gain) -> str:
+    """Return a gain with its sign and its interval over clips."""
+    return f"{gain.value:+.3f} [{gain.interval.low:+.3f}, {gain.interval.high:+.3f}]"
+
+
 def build_matrix(
     header: Header,
     validation: Mapping[Setting, CellAnswers],
@@ -217,18 +229,22 @@ def build_matrix(
     """
     labels = LabelSet("matrix", header.labels, {})
     read = {s: answers(str(s), a.predictions, records, labels) for s, a in validation.items()}
-    cells = tuple(_cell(header, s, read[s], a) for s, a in validation.items())
     one = next(iter(read.values()))
-    scores = {c.setting: c.score.value for c in cells}
+    values, drawn = compare.scores_under_draws(
+        list(read.values()), header.statistic, draws=header.draws, seed=header.seed
+    )
+    under = _Scores(dict(zip(read, values.tolist(), strict=True)),
+                    dict(zip(read, drawn, strict=True)), len(set(one.groups)))  # fmt: skip
+    cells = tuple(_cell(s, read[s], a, under.interval(s)) for s, a in validation.items())
     best = min(cells, key=_rank)
     return Matrix(
         header,
         clips=len(one.ids),
-        groups=len(set(one.groups)),
+        groups=under.groups,
         tested=len(next(iter(test.values())).predictions) if test else 0,
         cells=cells,
-        spread=spread_of(scores, scores),
-        gains=tuple(_gains(scores, header.reference)),
+        spread=spread_of(under.values, under.values),
+        gains=tuple(_gains(under, header.reference)),
         winner=_winner(header, best, test, records, labels),
     )
 
@@ -238,16 +254,34 @@ def _rank(cell: CellScore) -> tuple[float, float]:
     return -cell.score.value, cell.tokens
 
 
-def _cell(header: Header, setting: Setting, read: Answers, given: CellAnswers) -> CellScore:
+def _cell(setting: Setting, read: Answers, given: CellAnswers, score: Interval) -> CellScore:
     tallies = read.tallies().sum(axis=1)
     return CellScore(
         setting,
-        compare.interval(read, header.statistic, draws=header.draws, seed=header.seed),
+        score,
         float(score_tallies("accuracy", tallies, read.n_classes).mean()),
         sum(p.label is None for p in given.predictions),
         fmean(given.tokens),
         sum(p.text.startswith(_CUT) for p in given.predictions),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scores:
+    """Every cell's score, and its scores (draws,) under draws of `groups` that all cells share."""
+
+    values: Mapping[Setting, float]
+    drawn: Mapping[Setting, Float64]
+    groups: int
+
+    def interval(self, setting: Setting) -> Interval:
+        return compare.interval_of(self.drawn[setting], self.values[setting], self.groups)
+
+    def gain(self, pairs: Mapping[Setting, Setting]) -> Interval:
+        """The mean difference of pairs of cells, with its interval."""
+        changes = [self.drawn[one] - self.drawn[other] for one, other in pairs.items()]
+        value = fmean([self.values[one] - self.values[other] for one, other in pairs.items()])
+        return compare.interval_of(np.mean(changes, axis=0), value, self.groups)
 
 
 def spread_of(scores: Mapping[Setting, float], cells: Mapping[Setting, Any]) -> float | None:
@@ -265,18 +299,19 @@ def spread_of(scores: Mapping[Setting, float], cells: Mapping[Setting, Any]) -> 
     return fmean(apart) if apart else None
 
 
-def _gains(scores: Mapping[Setting, float], reference: Setting) -> list[Gain]:
+def _gains(under: _Scores, reference: Setting) -> list[Gain]:
     found = []
     for axis in AXES:
         against = getattr(reference, axis)
-        levels = dict.fromkeys(getattr(s, axis) for s in scores)
+        levels = dict.fromkeys(getattr(s, axis) for s in under.values)
         for level in (x for x in levels if x != against):
-            found += _gain(scores, axis, level, against)
+            found += _gain(under, axis, level, against)
     return found
 
 
-def _gain(scores: Mapping[Setting, float], axis: str, level: Any, against: Any) -> list[Gain]:
+def _gain(under: _Scores, axis: str, level: Any, against: Any) -> list[Gain]:
     """Return the gain of a level, none where no two cells differ in it alone."""
+    scores = under.values
     others = {s.without(axis): s for s in scores if getattr(s, axis) == against}
     pairs = {
         s: others[key]
@@ -289,9 +324,10 @@ def _gain(scores: Mapping[Setting, float], axis: str, level: Any, against: Any) 
     for one, other in pairs.items():
         by_paraphrase.setdefault(one.paraphrase, []).append(scores[one] - scores[other])
     each = [fmean(own) for own in by_paraphrase.values()]
-    value = fmean([d for own in by_paraphrase.values() for d in own])
     spread = spread_of(scores, dict.fromkeys([*pairs, *pairs.values()]))
-    return [Gain(axis, str(level), str(against), len(pairs), value, min(each), max(each), spread)]
+    found = under.gain(pairs)
+    low, high = min(each), max(each)
+    return [Gain(axis, str(level), str(against), len(pairs), found.value, low, high, spread, found)]
 
 
 def _winner(

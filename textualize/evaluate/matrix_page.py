@@ -8,14 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from textualize.errors import TextualizeError
 from textualize.evaluate import charts
 from textualize.evaluate.evidence import file_lines
-from textualize.evaluate.html import TEMPLATES
-from textualize.evaluate.matrix_findings import Matrix, build_matrix, header_from_json
+from textualize.evaluate.html import TEMPLATES, environment
+from textualize.evaluate.matrix_findings import (
+    CLEAR,
+    Matrix,
+    build_matrix,
+    gain_text,
+    header_from_json,
+)
 from textualize.evaluate.settings import CellAnswers, Setting
 from textualize.files import file_digest, read_json, write_json_atomic, write_text_atomic
 from textualize.predictions import prediction_json
@@ -46,11 +51,15 @@ def write_matrix(
         for setting, answers in cells.items()
         for prediction, tokens in zip(answers.predictions, answers.tokens, strict=True)
     ]
-    page = _template().render(
-        matrix=matrix,
-        shown=shown,
-        chart=_chart(matrix),
-        style=Markup((TEMPLATES / "report.css").read_text("utf-8")),  # our own file, not data
+    page = (
+        environment(TEMPLATES)
+        .get_template("matrix.html")
+        .render(
+            matrix=matrix,
+            shown=shown,
+            chart=_chart(matrix),
+            style=Markup((TEMPLATES / "report.css").read_text("utf-8")),  # our own file, not data
+        )
     )
     files = {
         "predictions.jsonl": "".join(lines),
@@ -64,27 +73,19 @@ def write_matrix(
     return folder / "report.html"
 
 
-def _template() -> Template:
-    """Return the page's template; its text comes from recordings of strangers, so it escapes."""
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("matrix.html")
-
-
 def _chart(matrix: Matrix) -> Markup:
-    """Return the gains with the range over paraphrases as a forest plot."""
+    """Return the gains with their intervals as a forest plot."""
     marks = [
         charts.Mark(
-            f"{g.level} − {g.against}", g.value, g.low, g.high, "text",
-            f"{g.value:+.3f} [{g.low:+.3f}, {g.high:+.3f}]",
+            f"{g.level} − {g.against}", g.value, g.interval.low, g.interval.high,
+            "text" if g.verdict == CLEAR else "open", gain_text(g),
         )
         for g in matrix.gains
     ]  # fmt: skip
-    caption = "Gain of each level; whiskers are the least and the largest of any paraphrase"
+    caption = (
+        "Gain of each level with 95 % interval over groups of clips; coloured where 0 is outside "
+        "and the gain is more than wording does"
+    )
     return charts.intervals(marks, caption, zero=True)
 
 

@@ -25,6 +25,7 @@ from textualize.evaluate.material import Leak, in_order
 from textualize.evaluate.report import build_report, headline_of
 from textualize.evaluate.report_files import CLIPS
 from textualize.evaluate.strata import Condition
+from textualize.evaluate.videos import Videos, videos_of
 from textualize.evaluate.weaken import weakened_scores
 from textualize.labels import LABEL_SETS, LabelSet
 from textualize.types import Clip, Prediction, Record
@@ -50,6 +51,8 @@ class Kept:
         found = [costs] if any(row.trained for row in stored.rows) else []
         if stored.weakened and not self.evidence.lost:
             found.append(f"scores as a modality is lost (no {WEAKENED})")
+        if stored.videos and self.evidence.material is None:
+            found.append(f"scores over videos (no {MATERIAL})")
         if self.evidence.material is None:
             found.append(f"leaks in folds and names (no {MATERIAL})")
         return (*found, NEEDS_CORPUS)
@@ -107,7 +110,10 @@ def _scored(stored: Report, kept: Kept, labels: LabelSet) -> Report:
         conditions=kept.conditions,
         headline=stored.headline,
         ablation=stored.ablation,
+        videos=_videos(kept),
     )
+    if kept.evidence.material is None:
+        made = replace(made, videos=stored.videos)
     if stored.headline is None:  # one pair compared makes a headline, which here it did not
         return replace(made, headline=None, agreement=None)
     if len(stored.differences) > 1:  # a single pair may have been asked for
@@ -115,6 +121,14 @@ def _scored(stored: Report, kept: Kept, labels: LabelSet) -> Report:
         whole = [row for row in made.rows if row.name not in smaller]
         made = replace(made, headline=headline_of(whole, None)[0])
     return made
+
+
+def _videos(kept: Kept) -> Videos | None:
+    material = kept.evidence.material
+    if material is None:
+        return None
+    tested = [material.clips[c.clip_id] for c in kept.conditions if c.clip_id in material.clips]
+    return videos_of(tested, material.clips, kept.evidence.folds)
 
 
 def _weakened(stored: Report, made: Report, kept: Kept, labels: LabelSet) -> tuple[Weakened, ...]:

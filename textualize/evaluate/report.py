@@ -29,6 +29,7 @@ from textualize.evaluate.strata import (
     strata_of,
 )
 from textualize.evaluate.tallies import LOWER_IS_BETTER
+from textualize.evaluate.videos import Videos, video_scores
 from textualize.files import read_json
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
@@ -86,6 +87,7 @@ def build_report(
     conditions: Sequence[Condition] | None = None,
     headline: tuple[str, str] | None = None,
     ablation: Sequence[Ablated] = (),
+    videos: Videos | None = None,
 ) -> Report:
     """Return the report on several methods' predictions for the same clips.
 
@@ -94,7 +96,8 @@ def build_report(
     `pairs` are the (a, b) to compare; by default every method that reads words with every method
     that reads tracks, and what `claims` are of. `conditions` sort the clips into strata; without
     them the records say. `headline` is the pair to look into, by default chosen on validation.
-    What `ablation` names has its line, and is compared with no other.
+    What `ablation` names has its line, and is compared with no other. With `videos` the answers
+    are scored over these too.
 
     Raises:
         TextualizeError: the clip sets differ and `intersect` is false; a name without a run is
@@ -155,6 +158,9 @@ def build_report(
             seed=seed,
         ),
         agreement=_agreement(by_name, headline, labels, drawing),
+        videos=video_scores([by_name[r.name] for r in rows], videos, draws=draws, seed=seed)
+        if videos
+        else None,
     )
     return replace(report, warnings=tuple(_warnings(report, doubt, len(records))))
 

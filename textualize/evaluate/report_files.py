@@ -20,6 +20,7 @@ from textualize.evaluate.answers import Given, by_seed
 from textualize.evaluate.evidence import NOTHING, Evidence, write_evidence
 from textualize.evaluate.findings import Report
 from textualize.evaluate.strata import condition_of
+from textualize.evaluate.tables import report_markdown
 from textualize.explain import Explanation
 from textualize.files import file_digest, read_json, write_json_atomic, write_text_atomic
 from textualize.prompt import render
@@ -84,7 +85,7 @@ def write_report(
     scored = sorted((condition_of(r) for r in records), key=lambda c: c.clip_id)
     write_text_atomic(out / CLIPS, "".join(json.dumps(asdict(c)) + "\n" for c in scored))
     write_json_atomic(out / "report.json", report.to_json())
-    write_text_atomic(out / "report.md", report.to_markdown())
+    write_text_atomic(out / "report.md", report_markdown(report))
     page = html.render_report(
         report, records, prompts or {}, predictions, explanations=explanations
     )

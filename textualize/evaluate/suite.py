@@ -48,6 +48,7 @@ from textualize.evaluate.sealed import (
     reopened,
 )
 from textualize.evaluate.suite_file import load_as
+from textualize.evaluate.videos import videos_of
 from textualize.evaluate.weaken import Lost, Weakening, lost_answers, weakened_scores
 from textualize.finetune.options import Recipe
 from textualize.finetune.recipe import load_recipe
@@ -190,6 +191,7 @@ def run_suite(
         done.append(answered(cell, by_id, labels, corpus.folder.resolve().name))
     tested = [by_id[i] for fold in folds for i in getattr(fold, part)]
     prompts = prompts_of(tested, suite.template)
+    material = Material.of(records, corpus)
     predictions: dict[str, Given] = given(done)
     report = build_report(
         tested,
@@ -203,6 +205,7 @@ def run_suite(
         statistic=suite.statistic,
         draws=suite.draws,
         seed=suite.seed,
+        videos=videos_of([r.clip for r in tested], material.clips, folds),
     )
     lost: tuple[Lost, ...] = ()
     if suite.robustness:
@@ -214,7 +217,6 @@ def run_suite(
     )
     told = [f"fold {fold.name}: {leak}" for fold in folds for leak in fold.leaks]
     told += [*reopened([openings]), *[WARNING] * (part == "validation")]
-    material = Material.of(records, corpus)
     where = {name: [a.cell.where for a in done if a.cell.name == name] for name in recipes}
     report = replace(
         report,

@@ -18,11 +18,12 @@ from textualize.evaluate.matrix_findings import KIND
 from textualize.evaluate.matrix_page import rebuilt_matrix
 from textualize.evaluate.rebuild import kept_in, rebuilt_report
 from textualize.evaluate.report_files import changed_files
+from textualize.evaluate.tables import report_markdown
 from textualize.files import read_json
 
 _PARTS = (
     "rows", "differences", "clips", "groups", "noise", "constant", "class_counts", "strata",
-    "agreement", "combined", "headline", "speaker", "weakened", "leaks",
+    "agreement", "combined", "headline", "speaker", "weakened", "leaks", "videos",
 )  # fmt: skip
 Leaf = str | float | bool | None
 
@@ -80,7 +81,7 @@ def verify_report(folder: Path) -> Verified:
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise TextualizeError(f"{folder / 'report.json'} is damaged: {error}") from None
     changed = changed_files(folder)
-    if stored.to_markdown() != (folder / "report.md").read_text("utf-8"):
+    if report_markdown(stored) != (folder / "report.md").read_text("utf-8"):
         changed = sorted({*changed, "report.md"})
     kept = kept_in(folder)
     then, now = stored.to_json(), rebuilt_report(stored, kept).to_json()

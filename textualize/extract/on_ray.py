@@ -72,6 +72,8 @@ def cluster(address: str) -> Iterator[Any]:
         TextualizeError: there is no such cluster or no `ray`.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports home unless told not to
+    # what its core says of its own restarts; errors that concern us come as exceptions
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data

@@ -186,7 +186,7 @@ class JmtRecipe(FeatureRecipe):
     intra: dict[str, list[str]] = {}
     """modality -> its two streams, fused by a transformer of their own before the others"""
     skip: bool = True
-    """a linear path from the raw streams to the answer beside the network, not in the paper"""
+    """a linear path from the streams to the answer beside the network, not in the paper"""
 
 
 class LfanRecipe(FeatureRecipe):
@@ -202,7 +202,7 @@ class LfanRecipe(FeatureRecipe):
     leader: str | None = None
     """the stream whose own encoding stands beside the attended one; by default the first"""
     skip: bool = True
-    """a linear path from the raw streams to the answer beside the network, not in the paper"""
+    """a linear path from the streams to the answer beside the network, not in the paper"""
 
 
 class CanRecipe(FeatureRecipe):
@@ -213,7 +213,7 @@ class CanRecipe(FeatureRecipe):
     """of each layer of a stream's temporal encoder: one list, or by stream"""
     kernel: int = Field(5, ge=1)
     skip: bool = True
-    """a linear path from the raw streams to the answer beside the network, not in the paper"""
+    """a linear path from the streams to the answer beside the network, not in the paper"""
 
 
 class PkdotRecipe(FeatureRecipe):
@@ -239,7 +239,7 @@ class PkdotRecipe(FeatureRecipe):
     heads: int = Field(2, ge=1)
     layers: int = Field(1, ge=1)
     skip: bool = True
-    """a linear path from the raw streams to the answer beside the network, not in the paper"""
+    """a linear path from the streams to the answer beside the network, not in the paper"""
 
     @property
     def training_only(self) -> tuple[str, ...]:

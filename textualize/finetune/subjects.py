@@ -82,4 +82,5 @@ def _behind(one: Batch, other: Batch) -> Batch:
         torch.cat([one.functionals, other.functionals]),
         torch.cat([one.targets, other.targets]),
         torch.cat([one.weights, other.weights]),
+        summaries={m: torch.cat([x, other.summaries[m]]) for m, x in one.summaries.items()},
     )

@@ -28,7 +28,7 @@ from textualize.text.causal import TextLLM
 from textualize.text.encoder import TextEncoder
 from textualize.text.predict import TextMethod
 
-TRIES = 2  # how often vLLM is asked the same, should it die meanwhile
+TRIES = 2  # how many vLLM processes are asked the same, should they die over it
 _POLL_S = 0.5
 
 Score = Callable[[Sequence[Item]], list[list[float]]]
@@ -196,20 +196,16 @@ class AskVllm:
         return self._loop.run(self._asked(items))
 
     async def _asked(self, items: Sequence[Item]) -> list[list[float]]:
-        for tried in range(1, TRIES + 1):
+        begun, until = self._engine.starts, time.monotonic() + START_S
+        while True:
             try:
                 found = await self._engine.scores(items, self._name)
                 return [list(one.log_probs) for one in found]
             except EngineDownError as error:
-                died = DiedError(f"vLLM died over it {tried} times: {error}")
-            await self._up_again()
-        raise died
-
-    async def _up_again(self) -> None:
-        until = time.monotonic() + START_S
-        while not await self._engine.ready():
-            if time.monotonic() > until:
-                raise UnusableError("vLLM died and did not come up again")
+                if self._engine.starts - begun >= TRIES - 1:
+                    raise DiedError(f"vLLM died over it {TRIES} times") from None
+                if time.monotonic() > until:
+                    raise UnusableError(f"vLLM does not come up again: {error}") from None
             await asyncio.sleep(_POLL_S)
 
     def stop(self) -> None:

@@ -90,6 +90,8 @@ class VllmEngine:
     ) -> None:
         """Take the process, where it listens, and every run's answers; `scratch` is deleted."""
         self._child, self._scratch = child, scratch
+        self.starts = 0
+        """how many processes have come up so far"""
         self._questions = {name: LabelQuestions(own) for name, own in answers.items()}
         self._http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
@@ -126,6 +128,7 @@ class VllmEngine:
                     raise TextualizeError(f"vLLM did not answer within {START_S:g} s")
                 await asyncio.sleep(_POLL_S)
         self._up = True
+        self.starts += 1
 
     async def _answers(self, name: str) -> bool:
         try:

@@ -220,7 +220,7 @@ def compared(
         TextualizeError: the run reads no words, or the templates are one.
     """
     if run.template is None:
-        raise TextualizeError(f"'{run.name}' reads features, so no template changes its answers")
+        raise TextualizeError(f"'{run.name}' reads no prompt, so no template changes its answers")
     (a, first), (b, second) = templates.items()
     if alike(first, second):
         raise TextualizeError(f"{a} and {b} are the same template")

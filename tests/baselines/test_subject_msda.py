@@ -1,0 +1,390 @@
+import copy
+from collections import Counter
+
+import pytest
+import torch
+
+from textualize.baselines.batch import Batch
+from textualize.baselines.discrepancy import mmd
+from textualize.baselines.fusion import settings_of
+from textualize.baselines.subject_msda import (
+    Domains,
+    SubjectMSDA,
+    confident_labels,
+    ranked,
+    threshold_at,
+)
+from textualize.baselines.task import Task
+from textualize.errors import TextualizeError
+from textualize.finetune.recipe import parse
+
+CLASSES = Task("classes", False, 2, ("a", "b"))
+SOURCES, EACH, WIDTH = 6, 30, 6
+
+
+def network(seed=0, task=CLASSES, width=WIDTH, **options):
+    torch.manual_seed(seed)
+    recipe = parse({"method": "subject-msda", "hidden": 16, "dropout": 0.0, **options}, "test")
+    return SubjectMSDA({"functionals": width}, task, **settings_of("subject-msda", recipe))
+
+
+def people(seed=0, shift=1.0, sizes=(EACH,) * SOURCES, target=40):
+    """Clips of two classes, each person at a place of their own; of the last no label is known."""
+    g = torch.Generator().manual_seed(seed)
+    x, y, who = [], [], []
+    for k, n in enumerate((*sizes, target)):
+        own = torch.randint(2, (n,), generator=g)
+        z = torch.randn(n, WIDTH, generator=g)
+        z[:, :2] += 2.0 * own[:, None] - 1.0
+        x.append(z + shift * torch.randn(WIDTH, generator=g))
+        y.append(own)
+        who += [k if k < len(sizes) else -1] * n
+    subjects, truth = torch.tensor(who), torch.cat(y)
+    known = torch.where(subjects >= 0, truth, -1)
+    return Batch({}, {}, torch.cat(x), known, torch.ones(len(who)), subjects), truth
+
+
+def train(net, data, epochs=10, size=48, lr=5e-3, seed=0, stages=("source", "adapt")):
+    for stage in stages:
+        net.begin(stage)
+        optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr)
+        for epoch in range(epochs):
+            run_epoch(net, data, optimizer, seed * 100 + epoch, size)
+    return net.eval()
+
+
+def run_epoch(net, data, optimizer, seed, size=48):
+    torch.manual_seed(seed)
+    net.train()
+    for rows in torch.randperm(len(data)).split(size):
+        optimizer.zero_grad()
+        net.loss(net.draw(data, rows)).backward()
+        optimizer.step()
+
+
+def same_weights(one, two):
+    return all(
+        torch.equal(a, b)
+        for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    )
+
+
+# pseudo-labels
+
+VIEWS = torch.tensor(
+    [
+        [[0.95, 0.05], [0.60, 0.40], [0.30, 0.70], [0.97, 0.03]],
+        [[0.91, 0.09], [0.99, 0.01], [0.04, 0.96], [0.02, 0.98]],
+    ],
+    dtype=torch.float64,
+)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "agreement", "found"),
+    [
+        (0.9, False, [0, -1, -1, 1]),
+        (0.93, False, [-1, -1, -1, 1]),  # the first is at .93, not above it
+        (1.0, False, [-1, -1, -1, -1]),
+        (0.0, False, [0, 0, 1, 1]),
+        (0.9, True, [0, -1, -1, -1]),
+        (0.0, True, [0, 0, 1, -1]),
+    ],
+)
+def test_pseudo_labels_by_hand(threshold, agreement, found):
+    assert confident_labels(VIEWS, threshold, agreement=agreement).tolist() == found
+
+
+def test_the_surest_view_decides_and_of_equals_the_last():
+    equal = torch.tensor([[[0.8, 0.2]], [[0.2, 0.8]]])
+    assert confident_labels(equal, 0.5, agreement=False).tolist() == [1]
+    assert confident_labels(equal.flip(0), 0.5, agreement=False).tolist() == [0]
+    three = torch.tensor([[[0.6, 0.4]], [[0.1, 0.9]], [[0.7, 0.3]]])
+    assert confident_labels(three, 0.5, agreement=False).tolist() == [1]
+    assert confident_labels(three[:1], 0.5).tolist() == [0]
+
+
+def test_the_threshold_falls_and_never_below_zero():
+    levels = [threshold_at(e, 0.9, 0.02, 20) for e in range(1000)]
+    assert levels[:20] == [0.9] * 20
+    assert levels[20:40] == pytest.approx([0.88] * 20)
+    assert levels[40] == pytest.approx(0.86)
+    assert all(a >= b for a, b in zip(levels, levels[1:], strict=False))
+    assert levels[-1] == 0.0
+
+
+def test_what_is_kept_grows_as_the_threshold_falls():
+    views = torch.randn(2, 200, 3, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    kept = [confident_labels(views, level) for level in (0.9, 0.7, 0.5, 0.3)]
+    for strict, loose in zip(kept, kept[1:], strict=False):
+        assert bool((loose[strict >= 0] == strict[strict >= 0]).all())
+        assert (loose >= 0).sum() > (strict >= 0).sum()
+
+
+def test_pseudo_labels_are_made_again_of_all_clips_and_only_when_it_is_their_turn():
+    data, _ = people()
+    net = train(network(every=3, threshold=0.7, fall=0.2), data, stages=("source",))
+    net.begin("adapt")
+    still = torch.optim.SGD(net.parameters(), 0.0)  # the same answers, asked with less sureness
+    kept = []
+    for epoch in range(7):
+        run_epoch(net, data, still, epoch)
+        kept.append(net.memory()["labels"][data.subjects < 0])
+    for i in (1, 2, 4, 5):
+        assert torch.equal(kept[i], kept[i - 1])
+    counts = [int((k >= 0).sum()) for k in kept]
+    assert counts[0] < counts[3] < counts[6] == net.told()["pseudo-labels"]
+    assert torch.equal(net.memory()["labels"][data.subjects >= 0], data.targets[data.subjects >= 0])
+
+
+def test_a_clip_that_was_kept_can_be_dropped_again():
+    data, _ = people()
+    net = train(network(every=1, threshold=0.7, fall=0.0), data, stages=("source",))
+    net.begin("adapt")
+    still = torch.optim.SGD(net.parameters(), 0.0)
+    run_epoch(net, data, still, 0)
+    before = net.told()["pseudo-labels"]
+    with torch.no_grad():
+        for p in net.parameters():
+            p *= 0.1  # unsure of all
+    run_epoch(net, data, still, 1)
+    assert before > 0 == net.told()["pseudo-labels"]
+
+
+# the sampler
+
+
+def test_batches_are_of_two_people_whatever_their_number_of_clips():
+    data, _ = people(sizes=(100, 10, 30, 30))
+    net = network()
+    net.train()
+    met, pairs = Counter(), Counter()
+    for seed in range(300):
+        torch.manual_seed(seed)
+        batch = net.draw(data, torch.arange(20))
+        who = Counter(batch.subjects.tolist())
+        assert len(who) == 2
+        assert set(who.values()) == {10}
+        assert len(set(map(tuple, batch.functionals.tolist()))) == 20
+        met.update(who.keys())
+        pairs.update([frozenset(who)])
+    assert set(met) == {0, 1, 2, 3}
+    assert min(met.values()) > 0.75 * 150  # each in half of the batches
+    assert len(pairs) == 6
+
+
+def test_while_adapting_a_third_is_of_the_target_without_its_label():
+    data, truth = people()
+    net = network(pseudo_labels=False)
+    net.begin("adapt")
+    for seed in range(5):
+        torch.manual_seed(seed)
+        batch = net.draw(data, torch.arange(30))
+        assert sorted(Counter(batch.subjects.tolist()).values()) == [10, 10, 10]
+        own = batch.subjects < 0
+        assert int(own.sum()) == 10
+        assert bool((batch.targets[own] == -1).all())
+        assert bool((batch.targets[~own] >= 0).all())
+    assert (truth[data.subjects < 0] >= 0).all()
+
+
+def test_small_batches_and_small_subjects_are_drawn_whole():
+    data, _ = people(sizes=(3, 2), target=1)
+    net = network()
+    assert len(net.draw(data, torch.arange(1))) == 4
+    assert sorted(Counter(net.draw(data, torch.arange(50)).subjects.tolist()).values()) == [2, 3]
+    net.begin("adapt")
+    assert torch.isfinite(net.loss(net.draw(data, torch.arange(50))))
+
+
+def test_one_source_or_no_subjects_are_refused():
+    data, _ = people(sizes=(10,))
+    with pytest.raises(TextualizeError, match="two subjects or more; 1 in training"):
+        network().draw(data, torch.arange(4))
+    nameless = Batch({}, {}, data.functionals, data.targets, data.weights)
+    with pytest.raises(TextualizeError, match="whose every clip is"):
+        network().draw(nameless, torch.arange(4))
+
+
+@pytest.mark.parametrize(
+    ("task", "wanted"),
+    [
+        (Task("classes", True, 2, ("a", "b")), "leave out per_step"),
+        (Task("values", False, 1, ("v",), objective="mse"), "pseudo_labels: false"),
+    ],
+)
+def test_what_it_cannot_answer_is_refused(task, wanted):
+    with pytest.raises(TextualizeError, match=wanted):
+        network(task=task)
+
+
+# the ranking of sources
+
+
+@pytest.mark.parametrize("by", ["mmd", "cosine"])
+def test_the_nearest_source_comes_first(by):
+    g = torch.Generator().manual_seed(0)
+    centre = {0: 4.0, 1: 0.0, 2: 2.0}
+    way = torch.tensor([1.0, -1.0, 0.0])
+    sources = {
+        s: torch.randn(50, 3, generator=g) + at * way + torch.tensor([0.0, 0, 3])
+        for s, at in centre.items()
+    }
+    target = torch.randn(20, 3, generator=g) + torch.tensor([0.0, 0, 3])
+    assert ranked(target, sources, by) == [1, 2, 0]
+    assert ranked(target, {5: target, 3: target}, by) == [3, 5]
+
+
+def test_only_the_chosen_sources_are_adapted_from():
+    data, _ = people(shift=3.0)
+    net = network(sources=2, pseudo_labels=False)
+    net.begin("adapt")
+    seen = set()
+    for seed in range(40):
+        torch.manual_seed(seed)
+        seen |= set(net.draw(data, torch.arange(30)).subjects.tolist())
+    domains = Domains.of(data)
+    with torch.no_grad():
+        features = {s: net.features(data.functionals[r]) for s, r in domains.sources.items()}
+        target = net.features(data.functionals[domains.targets[-1]])
+    assert seen == {-1, *ranked(target, features, "mmd")[:2]}
+
+
+# the loss
+
+
+def test_the_losses_are_those_of_the_paper():
+    data, _ = people()
+    net = network(weight=0.3, target_weight=0.7).eval()
+    first, second, target = (torch.where(data.subjects == s)[0][:8] for s in (0, 1, -1))
+    entropy = torch.nn.functional.cross_entropy
+
+    def parts(rows):
+        x = data.functionals[rows]
+        return net.features(x), net(data.take(rows))
+
+    (fa, oa), (fb, ob), (ft, ot) = parts(first), parts(second), parts(target)
+    pair = data.take(torch.cat([first, second]))
+    wanted = entropy(oa, data.targets[first]) + entropy(ob, data.targets[second])
+    assert torch.allclose(net.loss(pair), wanted + 0.3 * mmd(fa, fb), atol=1e-6)
+    net.begin("adapt")
+    three = data.take(torch.cat([first, second, target]))
+    three.targets[-8:-3] = torch.tensor([0, 1, 1, 0, 1])  # five of eight have a pseudo-label
+    wanted = entropy(torch.cat([oa, ob]), pair.targets) + entropy(ot[:5], three.targets[-8:-3])
+    apart = (mmd(fa, ft) + mmd(fb, ft)) / 2
+    assert torch.allclose(net.loss(three), wanted + 0.7 * apart, atol=1e-6)
+
+
+def test_the_discrepancy_reaches_the_weights():
+    data, _ = people()
+    rows = torch.cat([torch.where(data.subjects == s)[0][:8] for s in (0, 1)])
+    found = []
+    for weight in (0.0, 1.0):
+        net = network(weight=weight)
+        net.loss(data.take(rows)).backward()
+        found.append({n: p.grad.clone() for n, p in net.named_parameters()})
+    moved = [n for n in found[0] if not torch.allclose(found[0][n], found[1][n])]
+    assert {"linear.weight", "mlp.0.weight"} <= set(moved)
+    assert "head.weight" not in moved  # what answers is not what is compared
+
+
+def test_descent_on_the_loss_lowers_the_discrepancy():
+    data, _ = people(shift=2.0)
+    net = network(target_weight=5.0, pseudo_labels=False)
+    train(net, data, stages=("source",))
+    net.begin("adapt")
+    optimizer = torch.optim.AdamW(net.parameters(), 5e-3)
+    told = []
+    for epoch in range(8):
+        run_epoch(net, data, optimizer, epoch)
+        told.append(net.told()["discrepancy"])
+    assert told[-1] < 0.7 * told[0]
+
+
+def test_without_weights_and_pseudo_labels_it_is_training_on_the_sources():
+    data, _ = people()
+    off = {"weight": 0.0, "target_weight": 0.0, "pseudo_labels": False}
+    own = train(network(**off), data, epochs=3)
+    other = copy.deepcopy(data)
+    other.functionals[data.subjects < 0] = 100.0
+    assert same_weights(own, train(network(**off), other, epochs=3))
+    changed = train(network(target_weight=0.5, pseudo_labels=False), other, epochs=3)
+    assert not same_weights(own, changed)
+
+
+# going on
+
+
+def test_a_stage_goes_on_from_its_memory_to_the_last_bit():
+    data, _ = people()
+    start = train(network(every=3, threshold=0.6, sources=3), data, stages=("source",))
+    start.begin("adapt")
+    whole = copy.deepcopy(start)
+    still = torch.optim.SGD(whole.parameters(), 1e-2)
+    for epoch in range(5):
+        run_epoch(whole, data, still, epoch)
+        if epoch == 3:
+            halved, memory = copy.deepcopy(whole.state_dict()), whole.memory()
+    again = network(seed=9, every=3, threshold=0.6, sources=3)
+    again.begin("adapt")
+    again.load_state_dict(halved)
+    again.remember(memory)
+    run_epoch(again, data, torch.optim.SGD(again.parameters(), 1e-2), 4)
+    assert same_weights(whole, again)
+    assert set(memory) == {"drawn", "labels", "chosen.-1"}
+
+
+def test_a_new_stage_starts_without_the_old_memory():
+    data, _ = people()
+    net = train(network(threshold=0.5), data, epochs=2)
+    assert "labels" in net.memory()
+    net.begin("source")
+    assert set(net.memory()) == {"drawn"}
+    assert net.told() == {}
+
+
+# a known answer: people who are turned and moved against each other
+
+
+def turned(seed, sources=10, each=40, columns=8):
+    """Every person's clips, under a rotation and a shift of their own; the last two parts."""
+    g = torch.Generator().manual_seed(seed)
+    x, y, who = [], [], []
+    for k in range(sources + 1):
+        a = torch.randn(columns, columns, generator=g)
+        turn = torch.matrix_exp(0.4 * (a - a.T) / torch.linalg.matrix_norm(a - a.T, 2))
+        own = torch.randint(2, (each * 2,), generator=g)
+        z = torch.randn(each * 2, columns, generator=g)
+        z[:, :4] += own[:, None] - 0.5
+        x.append(z @ turn.T + 1.2 * torch.randn(columns, generator=g))
+        y.append(own)
+        who += [k] * (each * 2)
+    return torch.cat(x), torch.cat(y), torch.tensor(who)
+
+
+def adapted(seed, **options):
+    """Accuracy on the held-out person's tested half; `oracle` gives the other half's labels."""
+    oracle = options.pop("oracle", False)
+    x, y, who = turned(seed)
+    x = (x - x[who < 10].mean(0)) / x[who < 10].std(0)
+    last = torch.where(who == 10)[0]
+    learned, tested = torch.cat([torch.where(who < 10)[0], last[::2]]), last[1::2]
+    target = who[learned] == 10
+    known = y[learned] if oracle else torch.where(target, -1, y[learned])
+    subjects = who[learned] if oracle else torch.where(target, -1, who[learned])
+    data = Batch({}, {}, x[learned], known, torch.ones(len(learned)), subjects)
+    net = train(network(seed, width=8, **options), data, epochs=8, size=96, seed=seed)
+    with torch.no_grad():
+        out = net._parts(x[tested])[1]
+    return float((out.argmax(1) == y[tested]).float().mean())
+
+
+def test_adapting_to_a_person_beats_the_sources_alone_and_not_an_oracle():
+    off = {"weight": 0.0, "target_weight": 0.0, "pseudo_labels": False}
+    seeds = range(4)
+    alone = [adapted(s, **off) for s in seeds]
+    own = [adapted(s, target_weight=2.0, every=4) for s in seeds]
+    oracle = [adapted(s, oracle=True, **off) for s in seeds]
+    print(alone, own, oracle)
+    assert sum(own) > sum(alone) + 0.1
+    assert sum(oracle) > sum(alone)

@@ -1,0 +1,100 @@
+"""A clip's pictures without one part of the face: what a method of pixels rests on.
+
+A part is where its action units show (`au_map`), blurred until nothing can be read from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import Delaunay
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from textualize.baselines.au_map import heat_maps, selected
+from textualize.baselines.pictures import Reading, TrackReel, open_reel
+from textualize.errors import TextualizeError
+from textualize.extract.face.ibug import OF_MESH
+from textualize.extract.face.images import crop_points
+from textualize.types import Float32, Record
+
+PARTS: Mapping[str, tuple[int, ...]] = {
+    "brows": (1, 2),
+    "eyes": (43,),
+    "cheeks": (6,),
+    "nose": (9,),
+    "mouth": (12, 25, 26),
+    "chin": (17,),
+}
+_SURROUNDINGS = "what is around the face"
+_AT_LEAST = 0.25  # of a map's highest value: what is blurred
+_BLUR = 4  # the blur is over a square of a fourth of the picture's side
+
+
+def without_each_part(record: Record, reading: Reading) -> Iterator[tuple[str, Record]]:
+    """Yield (name, record whose pictures have that part blurred) for every part of the face.
+
+    Where a picture's landmarks are unknown nothing is blurred.
+
+    Raises:
+        TextualizeError: the pictures are no track, or no picture has landmarks.
+    """
+    reel = open_reel(record, reading)
+    if not isinstance(reel, TrackReel) or reel.points is None:
+        raise TextualizeError(
+            f"clip '{record.clip.id}': to explain pictures, parts of the face are blurred: that "
+            "takes crops and landmarks (extract --sensors mediapipe:crops=112:landmarks=true)"
+        )
+    track = record.tracks[reading.pictures]
+    side = reel.pixels.shape[1]
+    points = _landmarks(reel, side)
+    if not np.isfinite(points).any():
+        raise TextualizeError(f"clip '{record.clip.id}': no picture has landmarks to explain it by")
+    pixels = torch.from_numpy(reel.pixels).permute(0, 3, 1, 2).float()
+    soft = _blurred(pixels)
+    for name, mask in _masks(points, side):
+        shown = torch.where(mask[:, None], soft, pixels).permute(0, 2, 3, 1)
+        values: NDArray[Any] = shown.round().to(torch.uint8).numpy()
+        # a blank row stays blank: it is how a picture without a face is known
+        yield (
+            f"{reading.pictures}: {name}",
+            replace(
+                record, tracks={**record.tracks, reading.pictures: replace(track, values=values)}
+            ),
+        )
+
+
+def _landmarks(reel: TrackReel, side: int) -> Float32:
+    """Return the 68 landmarks of every row, (T, 68, 2) in sides; NaN where unknown."""
+    found = np.full((len(reel.pixels), len(OF_MESH), 2), np.nan, np.float32)
+    for row in reel.at:
+        if reel.points is not None:
+            found[row] = crop_points(reel.points[row], side)[list(OF_MESH)] / side
+    return found
+
+
+def _masks(points: Float32, side: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield every part's name and where it is, (T, S, S) bool."""
+    placed = torch.from_numpy(points)
+    for name, actions in PARTS.items():
+        maps = heat_maps(placed, selected(actions).expand(len(placed), -1), side)
+        yield name, (maps.values > _AT_LEAST) & maps.drawn[:, None, None]
+    y, x = (np.mgrid[0:side, 0:side] + 0.5) / side
+    grid = np.stack([x.ravel(), y.ravel()], 1)
+    around = np.zeros((len(points), side, side), bool)
+    for row, own in enumerate(points):
+        if np.isfinite(own).all():
+            around[row] = (Delaunay(own).find_simplex(grid) < 0).reshape(side, side)
+    yield _SURROUNDINGS, torch.from_numpy(around)
+
+
+def _blurred(pixels: Tensor) -> Tensor:
+    """Return pictures (T, 3, S, S) as means over a wide square."""
+    wide = 2 * (pixels.shape[-1] // (2 * _BLUR)) + 1
+    edges = F.pad(pixels, (wide // 2,) * 4, mode="replicate")
+    return F.avg_pool2d(edges, wide, 1)
