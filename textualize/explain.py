@@ -2,9 +2,10 @@
 
 The same pieces are taken from the record itself, so that a method that reads words and one that
 reads features are explained alike: an action unit, a prosodic measure, an utterance, a turn before
-or after it; of pictures, a part of the face. The effect is the fall of the predicted label's probability and log-probability
-(occlusion; negative = the piece spoke against it). For a method that reads words, the cue the piece
-was worded as stands beside it, and pieces its prompt never held are left out.
+or after it; of a method that reads pictures, a part of the face. The effect is the fall of the
+predicted label's probability and log-probability (occlusion; negative = the piece spoke against
+it). For a method that reads words, the cue the piece was worded as stands beside it, and pieces its
+prompt never held are left out.
 """
 
 from __future__ import annotations

@@ -262,6 +262,7 @@ def test_training_brings_attention_onto_the_map():
             net.loss(batch).backward()
             optimizer.step()
         maps = net.maps(batch, SIDE)
+        net.requires_grad_(False)
         return float(
             map_cosine(net.attend(batch).attention[maps.drawn], maps.values[maps.drawn]).mean()
         )

@@ -176,11 +176,11 @@ def test_starts_are_drawn_evenly_and_alike_for_every_number_of_threads():
     for workers in (0, 3):
         own = source(records, Reading(size=8), frames=4, augment=Augment(), workers=workers)
         torch.manual_seed(0)
-        found.append([own.take(torch.arange(8)) for _ in range(200)])
+        found.append([own.take(torch.arange(8)) for _ in range(40)])
     for one, two in zip(*found, strict=True):
         assert torch.equal(one.starts, two.starts) and torch.equal(one.pixels, two.pixels)
     counts = torch.bincount(torch.cat([p.starts for p in found[0]]), minlength=9)
-    assert len(counts) == 9 and counts.min() > 0.7 * counts.float().mean()
+    assert len(counts) == 9 and counts.min() > 0.4 * counts.float().mean()
 
 
 def test_a_track_that_holds_no_pictures_is_said():

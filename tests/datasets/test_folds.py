@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,6 +197,28 @@ def test_a_group_in_two_published_splits_is_refused():
     made.append(Clip("x", None, group="g0", label="a", split="test"))
     with pytest.raises(TextualizeError, match="both sides"):
         published_fold(made)
+
+
+def test_half_of_a_left_out_subjects_clips_are_to_adapt_to():
+    made = [Clip(c.id, None, subject=c.group, label=c.label) for c in clips(5, 7)]
+    folds = made_folds(made, "subjects")
+    for fold, whole in zip(folds, leave_one_subject_out(made), strict=True):
+        assert (fold.train, fold.validation) == (whole.train, whole.validation)
+        assert sorted((*fold.unlabelled, *fold.test)) == sorted(whole.test)
+        assert len(fold.unlabelled) == 4 and len(fold.test) == 3
+        assert fold.digest != replace(fold, unlabelled=()).digest
+    reversed_order = made_folds(made[::-1], "subjects")
+    assert reversed_order == folds
+    with pytest.raises(TextualizeError, match="1 subjects have one clip .*'lone'"):
+        made_folds([*made, Clip("x", None, subject="lone", label="a")], "subjects")
+
+
+def test_a_split_named_unlabelled_is_to_adapt_to_and_nothing_else():
+    made = clips(8, 4, ["train", "train", "test", "unlabelled"])
+    fold = published_fold(made)
+    assert set(fold.unlabelled) == {c.id for c in made if c.split == "unlabelled"}
+    assert not set(fold.unlabelled) & {*fold.train, *fold.validation, *fold.test}
+    assert published_fold(clips(6, 4, ["train", "train", "test"])).unlabelled == ()
 
 
 def test_presets():

@@ -8,12 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from textualize import cli
 from textualize.errors import TextualizeError
-from textualize.evaluate import combine
+from textualize.evaluate import combine, metrics
 from textualize.evaluate.combine import Part, fused
+from textualize.evaluate.finished import evaluate
 from textualize.evaluate.fusing import with_combination
+from textualize.evaluate.suite import Suite, run_suite
 from textualize.evaluate.tables import report_markdown
+from textualize.evaluate.verify import verify_report
+from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
+from textualize.methods import load
 from textualize.types import Clip, Prediction, Record
 
 LABELS = LabelSet("own", ("x", "y", "z"), {})
@@ -163,3 +169,64 @@ def test_nothing_is_fitted_on_the_clips_it_is_scored_on(invented):
     found, given_ = with_combination(report, same, invented.predictions, records, invented.labels)
     assert found.combined is None and not given_
     assert "not combined: no validation clips apart" in found.warnings[-1]
+
+
+@pytest.fixture(scope="module")
+def runs(people, tmp_path_factory):
+    """Two finished runs on one fold of a corpus, one that reads words and one that reads tracks."""
+    where = tmp_path_factory.mktemp("runs")
+    suite = Suite.model_validate({
+        "title": "t", "methods": ["bag-of-words", "linear"], "folds": 2, "only_folds": [1],
+        "overrides": {"linear": {"tracks": ["aus", "prosody"], "speaker_relative": False}},
+        "draws": 100,
+    })  # fmt: skip
+    corpus = people(where / "c", "class")
+    run_suite(suite, corpus, where / "suite", where / "of-suite")
+    return corpus, [where / "suite" / name / "fold1of2" for name in suite.methods]
+
+
+def test_finished_runs_are_combined_with_weights_of_their_validation_clips(runs, tmp_path, capsys):
+    corpus, folders = runs
+    asked = ["evaluate", *map(str, folders), "--corpus", str(corpus.folder)]
+    assert cli.run([*asked, "--out", str(tmp_path / "r"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    found = combine.combined_from_json(told["combined"])
+    assert found.name == "bag-of-words-fold1of2 + linear-fold1of2"
+
+    records = {r.clip.id: r for r in corpus.records()}
+    held, tested = (RunFolder(folders[0]).parts[p] for p in ("validation", "test"))
+    sides = [
+        Part(*(load(run).predict([records[i] for i in ids]) for ids in (held, tested)))
+        for run in folders
+    ]
+    answers, weights = fused(*sides, records, corpus_labels(told))
+    assert found.weights == (tuple(round(w, 4) for w in weights),)
+    lines = (tmp_path / "r/predictions.jsonl").read_text("utf-8").splitlines()
+    own = {x["clip_id"]: x for x in map(json.loads, lines) if x["name"] == found.name}
+    assert {i: x["label"] for i, x in own.items()} == {p.clip_id: p.label for p in answers}
+    for p in answers:
+        assert own[p.clip_id]["scores"] == pytest.approx(dict(p.scores))
+    true, said = (
+        [told["labels"].index(x) for x in column]
+        for column in ([records[p.clip_id].clip.label for p in answers], [p.label for p in answers])
+    )
+    score = metrics.score("macro_f1", true, said, len(told["labels"]))
+    assert found.score.value == pytest.approx(score)
+    for gain in found.gains:
+        row = next(r for r in told["rows"] if r["name"] == gain.b)
+        single = row["scores"]["macro_f1"]["value"]
+        assert gain.value == pytest.approx(found.score.value - single)
+    assert verify_report(tmp_path / "r").equal
+
+
+def corpus_labels(told):
+    return LabelSet("own", tuple(told["labels"]), {})
+
+
+def test_runs_that_are_asked_about_their_validation_clips_are_not_combined(runs, tmp_path):
+    corpus, folders = runs
+    held = RunFolder(folders[0]).parts["validation"]
+    records = [r for r in corpus.records() if r.clip.id in held]
+    report = evaluate(folders, records, out=tmp_path, corpus=corpus).report
+    assert report.combined is None
+    assert any("words and features are not combined" in w for w in report.warnings)

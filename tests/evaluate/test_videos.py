@@ -100,24 +100,25 @@ def test_means_of_many_seeds():
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Eight recordings of one person each, read in three clips; the face tells the number."""
+    """Recordings of one person each, read in three clips; the face tells the number."""
     where = tmp_path_factory.mktemp("videos")
     made, entries, rng = Corpus.create(where / "c", None), [], np.random.default_rng(0)
-    for v in range(8):
+    for v in range(16):
         for i in range(3):
             name, number = f"v{v}c{i}", float(3 * v)
             face = rng.normal(number / 20, 0.1, (5, 2)).astype(np.float32)
             tracks = {"aus": Track(face, 5.0, 0.0, ("AU06", "AU12"), "deviation", "test")}
             write_item(made.folder, name, Item(Status("observed", "test"), tracks))
-            part = Clip(name, Path(f"r{v}.mp4"), subject=f"p{v}", group=f"p{v}", label=number)
-            entries.append(Entry(part, {"face": name}))
+            split = "test" if v % 2 else "validation" if v % 4 else "train"
+            about = {"subject": f"p{v}", "group": f"p{v}", "label": number, "split": split}
+            entries.append(Entry(Clip(name, Path(f"r{v}.mp4"), **about), {"face": name}))
     made.write_entries(entries)
     suite = Suite.model_validate({
-        "title": "t", "methods": ["majority", "linear"], "folds": 2, "draws": 100,
+        "title": "t", "methods": ["majority", "linear"], "folds": None, "draws": 100,
         "statistic": "mae",
         "overrides": {"linear": {"tracks": ["aus"], "speaker_relative": False}},
     })  # fmt: skip
-    return run_suite(suite, made, where / "runs", where / "report")
+    return run_suite(suite, made, where / "runs", where / "report", open_test=True)
 
 
 def test_a_suite_scores_videos_beside_clips_on_every_page(written):

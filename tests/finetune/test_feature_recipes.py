@@ -5,10 +5,11 @@ import pytest
 import yaml
 
 from textualize import assets
-from textualize.baselines.fusion import NETWORKS, settings_of
+from textualize.baselines.fusion import NETWORKS, PICTURED, settings_of
 from textualize.errors import TextualizeError
-from textualize.finetune.feature_recipes import FeatureRecipe, TrackRecipe
+from textualize.finetune.feature_recipes import FeatureRecipe, NetworkRecipe, TrackRecipe
 from textualize.finetune.options import Recipe
+from textualize.finetune.picture_recipes import AugmentOptions, PictureAnyRecipe, PictureRecipe
 from textualize.finetune.recipe import load_recipe, parse
 from textualize.labels import NUMBERS, label_set
 
@@ -25,8 +26,9 @@ def shown(value) -> str:
 
 
 def test_there_is_a_class_of_recipes_and_a_shipped_one_for_every_method():
-    kinds = {get_args(k.model_fields["method"].annotation)[0]: k for k in get_args(TrackRecipe)}
-    assert set(kinds) == set(NETWORKS)
+    known = (*get_args(TrackRecipe), *get_args(PictureAnyRecipe))
+    kinds = {get_args(k.model_fields["method"].annotation)[0]: k for k in known}
+    assert set(kinds) == set(NETWORKS) | set(PICTURED)
     for name, kind in kinds.items():
         recipe = load_recipe(name)
         assert type(recipe) is kind
@@ -40,6 +42,18 @@ def test_the_readme_tells_every_key_of_a_feature_recipe_with_its_default():
             if key in (Recipe if kind is FeatureRecipe else FeatureRecipe).model_fields:
                 continue
             assert re.search(re.escape(f"`{key}: {shown(field.default)}`"), text), key
+
+
+def test_the_readme_tells_every_key_of_a_picture_recipe_with_its_default():
+    text = (assets.folder("finetune") / "README.md").read_text("utf-8")
+    for kind in (PictureRecipe, *get_args(PictureAnyRecipe)):
+        above = NetworkRecipe if kind is PictureRecipe else PictureRecipe
+        for key, field in kind.model_fields.items():
+            if key == "method" or key == "augment" or field == above.model_fields.get(key):
+                continue
+            assert f"`{key}: {shown(field.default)}`" in text, (kind.__name__, key)
+    for key, field in AugmentOptions.model_fields.items():
+        assert f"`{key}` {field.default:g}" in text, key
 
 
 def test_classes_leave_a_recipe_as_it_is():
@@ -80,6 +94,9 @@ def test_scores_and_losses_of_the_other_kind_are_refused(values, labels, match):
         ("jca", {"smooth_s": 1.0}, "values predicted per step"),
         ("concat", {"drop_stream": 0.1}, "no streams to drop"),
         ("concat", {"wiring": "paper"}, "unknown key 'wiring'"),
+        ("dmsn", {"augment": {"flips": 1}}, "unknown key 'augment.flips'"),
+        ("dmsn", {"stem": 20}, "stem: input should be a multiple of 16"),
+        ("stochastic-softmax", {"tracks": ["aus"]}, "unknown key 'tracks'"),
         ("text-llm", {"select": "ccc"}, "select ccc is of values"),
     ],
 )

@@ -42,7 +42,7 @@ TARGET = person("t", 20)
 def recipe(**settings):
     values = {
         "tracks": ["aus"], "groups": {"visual": ["aus"]}, "hidden": 8, "epochs": 3,
-        "batch_size": 24, "threshold": 0.5, "every": 2, "speaker_relative": False,
+        "batch_size": 24, "threshold": 0.4, "every": 2, "speaker_relative": False,
     }  # fmt: skip
     return parse({"method": "subject-msda", **values, **settings}, "test")
 

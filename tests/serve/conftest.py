@@ -167,7 +167,7 @@ def asked_of(monkeypatch):
 def encoder_run(tmp_path_factory, assets) -> Path:
     """A run of an encoder that knows next to nothing and reads 60 tokens."""
     folder = tmp_path_factory.mktemp("bert")
-    tokenizer = AutoTokenizer.from_pretrained(str(assets / "weights" / "gpt2-tokenizer"))
+    tokenizer = AutoTokenizer.from_pretrained(str(assets / "weights" / "stories260K"))
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = BertConfig(vocab_size=len(tokenizer), intermediate_size=16, **sizes)
     BertModel(config).save_pretrained(folder)

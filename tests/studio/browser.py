@@ -83,7 +83,11 @@ class Browser:
     def _noticed(self, method: str, about: dict[str, Any]) -> None:
         if method == "Runtime.exceptionThrown":
             self.told.append(json.dumps(about["exceptionDetails"])[:600])
-        elif method == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and about["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             self.told.append(json.dumps(about["args"])[:600])
         elif method == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
             self.told.append(json.dumps(about["entry"])[:600])
@@ -107,13 +111,12 @@ class Browser:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def until(self, script: str, seconds: float = WAIT_S) -> Any:
-        """Return an expression's value once it is true."""
+    def until(self, script: str, seconds: float = WAIT_S) -> None:
+        """Wait until an expression is true."""
         limit = time.monotonic() + seconds
-        while not (value := self.run(script)):
+        while not self.run(f"Boolean({script})"):
             assert time.monotonic() < limit, f"never true: {script}"
             time.sleep(0.05)
-        return value
 
     def click(self, query: str) -> None:
         self.run(f"(() => {{ const e = document.querySelector({json.dumps(query)}); "

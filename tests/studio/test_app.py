@@ -101,9 +101,10 @@ def test_the_sealed_test_split_is_not_shown(client):
         assert client.get(f"{AT}/{path}", params={"clip": "s5c0"}).status_code == 404
     asked = {"clip": "s5c0", "run": "bag"}
     assert client.post(f"{AT}/ask", json=asked).status_code == 404
-    assert client.post(
-        f"{AT}/render", json={"clip": "s5c0", "draft": draft(client)}
-    ).status_code == 404
+    assert (
+        client.post(f"{AT}/render", json={"clip": "s5c0", "draft": draft(client)}).status_code
+        == 404
+    )
 
 
 def test_a_clip_is_shown_with_curves_words_cues_and_its_time(client):
@@ -138,9 +139,7 @@ def test_what_a_corpus_says_is_never_markup(client):
 def test_a_film_is_given_by_clip_in_ranges(client):
     whole = client.get(f"{AT}/media", params={"clip": "s3c1"})
     assert whole.content == FILM.read_bytes() and whole.headers["content-type"] == "video/mp4"
-    part = client.get(
-        f"{AT}/media", params={"clip": "s3c1"}, headers={"Range": "bytes=100-199"}
-    )
+    part = client.get(f"{AT}/media", params={"clip": "s3c1"}, headers={"Range": "bytes=100-199"})
     assert part.status_code == 206 and part.content == FILM.read_bytes()[100:200]
 
 
@@ -289,7 +288,9 @@ def test_what_a_recipe_has_to_say_is_told(client):
     assert "--set wording=sentences --set turns=2" in found["train"]
 
 
-@pytest.mark.parametrize("origin", ["shipped:none", "own:../x", "run:other", "file:/etc/passwd", "x"])
+@pytest.mark.parametrize(
+    "origin", ["shipped:none", "own:../x", "run:other", "file:/etc/passwd", "x"]
+)
 def test_unknown_templates_are_refused(client, origin):
     found = client.get(f"{AT}/template", params={"origin": origin})
     assert found.status_code == 422 and "no template named" in found.json()["error"]["message"]
@@ -338,7 +339,9 @@ def test_two_templates_are_compared_on_validation(client, studio):
              "draft": draft(client, text="all is well with me")}  # fmt: skip
     answer = client.post(f"{AT}/compare", json=asked)
     page = Page(last(answer)["html"])
-    assert "16 of 16 validation clips" in page.text and "only A right 8, only B right 0" in page.text
+    assert (
+        "16 of 16 validation clips" in page.text and "only A right 8, only B right 0" in page.text
+    )
     assert {a["data-clip"] for t, a in page.tags if t == "button"} == {
         f"s{s}c{i}" for s in (3, 4) for i in (1, 3, 5, 7)
     }

@@ -77,14 +77,16 @@ def test_choose_edit_run_and_save(page, place):
     assert "edited.jinja:1" in text(page, "#problem") and "undefined" in text(page, "#problem")
     assert text(page, "#gutter b").strip() == "1"
     edit(page, "Heard: {{ transcript }}!")
-    page.until("document.querySelector('#prompt').textContent.trim() === 'Heard: how lovely this is!'")
+    page.until(
+        "document.querySelector('#prompt').textContent.trim() === 'Heard: how lovely this is!'"
+    )
     assert page.run("document.querySelector('#problem').hidden")
     assert "llm" in text(page, "#count") and "tokens" in text(page, "#count")
     page.click("#explain")
     page.click("#run")
     page.until(ANSWERED)
     assert page.run("document.querySelectorAll('#answers article').length") == 2
-    assert "not trained" in text(page, "#answers") and "rests on" in text(page, "#answers")
+    assert "not trained" in text(page, "#answers") and "rests on" in text(page, "#rests")
     page.click("#name")
     page.write("heard")
     page.key("Enter", text="\r")

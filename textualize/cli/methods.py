@@ -29,8 +29,8 @@ def train(
     folds: Annotated[
         str | None,
         typer.Option(
-            help="A number of grouped folds, 'loso', 'published', or a file of `corpus split`; "
-            "by default the corpus' own splits."
+            help="A number of grouped folds, 'loso', 'subjects' (to adapt to each), 'published', or "
+            "a file of `corpus split`; by default the corpus' own splits."
         ),
     ] = None,
     fold: Annotated[int, typer.Option(min=1, help="Which of the folds, from 1.")] = 1,
@@ -51,7 +51,8 @@ def train(
     extra = [*(settings or ()), *([f"seed={seed}"] if seed is not None else [])]
     loaded = load_recipe(recipe, extra)
     opened = Corpus(corpus)
-    records, clips = annotated(loaded, opened.records())
+    every = opened.records()
+    records, clips = annotated(loaded, every)
     part = chosen_fold(clips, folds, fold, test, published=opened.folder / PUBLISHED)
     runs = train_seeds(
         loaded,
@@ -62,6 +63,8 @@ def train(
         test=part.test,
         leaks=part.leaks,
         corpus=opened.folder.resolve().name,
+        unlabelled=[records[i] for i in part.unlabelled]
+        or [r for r in every if r.clip.label is None],
     )
     training_summary(runs, str(runs[0].recipe_values["select"]), out)
     return 0

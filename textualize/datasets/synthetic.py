@@ -9,7 +9,8 @@ No one is in them. Each clip has a class, "same" or "different", and eight track
     copy                     the class itself, in noise and among columns that say nothing
     privileged               the class itself, clearly: there in training only
 
-Besides, a drawn face whose class shows in known places (`synthetic_faces.py`).
+Besides, a drawn face whose class shows in known places (`synthetic_faces.py`), and videos in which
+it shows for a while, in how fast a dot moves, or in its size (`synthetic_videos.py`).
 
 In a share of the clips one of `visual` and `audio` is noise alone: there a b is unknowable, and the
 best accuracy is 1 - share / 2. Neither of two such tracks tells anything about the class without
@@ -29,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.datasets.synthetic_faces import face_tracks
+from textualize.datasets.synthetic_videos import video_tracks
 from textualize.errors import TextualizeError
 from textualize.files import digest_of
 from textualize.labels import LabelSet
@@ -40,7 +42,7 @@ RATE_HZ = 8.0
 ROWS = 16  # two seconds
 TURN = 2  # rows until the sign of what is in synchrony is drawn again
 _SENSOR = "synthetic"
-_VERSION = "2"
+_VERSION = "3"
 Floats = NDArray[np.float64]
 
 
@@ -93,6 +95,8 @@ def write_synthetic(folder: Path, options: Synthetic) -> Corpus:
             label, tracks = _clip(options, rng)
             drawn = np.random.default_rng([options.seed, len(entries)])  # leaves `rng` as it is
             tracks |= face_tracks(LABELS.labels[label], drawn, _SENSOR)
+            moving = np.random.default_rng([options.seed, len(entries), 1])
+            tracks |= video_tracks(LABELS.labels[label], moving, _SENSOR)
             key = digest_of([about, clip_id])
             write_item(folder, key, Item(Status("observed", _SENSOR), tracks))
             clip = Clip(clip_id, None, label=LABELS.labels[label], group=clip_id, split=split)

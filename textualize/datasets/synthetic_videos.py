@@ -16,14 +16,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from textualize.types import Track
+
 Floats = NDArray[np.float64]
 Uint8 = NDArray[np.uint8]
 
 SIDE = 16
+RATE_HZ = 8.0
 LONG, SHORT = 96, 16  # pictures
 TOLD = 8  # pictures that tell the class of `segment`
 SPEEDS, SIZES = (0.5, 1.0), (1.5, 2.25)  # pixels a picture; the dot's spread in pixels
 _STRIPE = 4.0  # pixels from one stripe to the next
+
+
+def video_tracks(label: str, rng: np.random.Generator, source: str) -> dict[str, Track]:
+    """Return the tracks of a clip that is "same" or "different"."""
+    drawn = draw_videos(label == "same", rng).pixels
+    return {
+        name: Track(pixels, RATE_HZ, 0.0, (), "pixels", source)  # type: ignore[arg-type]
+        for name, pixels in drawn.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +46,7 @@ class Videos:
     told_from: int
 
 
-def draw_videos(same: bool, rng: np.random.Generator, *, noise: float = 0.15) -> Videos:
+def draw_videos(same: bool, rng: np.random.Generator, *, noise: float = 0.3) -> Videos:
     """Return one clip's videos; `noise` is the deviation of a pixel, of 1 from black to white."""
     told_from = int(rng.integers(LONG - TOLD + 1))
     found = {

@@ -22,7 +22,15 @@ from textualize.serve.schemas import Taken
 from textualize.serve.upload import Uploads
 from textualize.studio import view
 from textualize.studio.door import Door
-from textualize.studio.drafts import Desk, Draft, TakenNameError, line_of, wanted_settings
+from textualize.studio.drafts import (
+    EDITED,
+    Desk,
+    Draft,
+    TakenNameError,
+    line_of,
+    named,
+    wanted_settings,
+)
 from textualize.studio.jobs import Jobs, Progress
 from textualize.studio.shelf import NoClipError, Shelf
 from textualize.studio.trying import Read, TriedRun, compared
@@ -30,7 +38,6 @@ from textualize.types import Record
 
 LISTED = 60  # clips shown at once; more are found by words
 MOST_SAMPLE = 2000
-EDITED = "edited"  # the choice of what stands in the editor
 
 Name = Annotated[str, Query(min_length=1, max_length=500)]
 
@@ -244,10 +251,9 @@ def _runs(router: APIRouter, studio: Studio) -> None:
         run, labels = studio.run(asked.run), studio.shelf.labels
         if labels is None:
             raise TextualizeError("the corpus has no labels, so nothing tells which is better")
-        names = {"a": asked.a, "b": asked.b}
         templates = {
-            f"{key.upper()}: {choice}": await asyncio.to_thread(studio.chosen, choice, asked.draft)
-            for key, choice in names.items()
+            f"{key}: {named(choice)}": await asyncio.to_thread(studio.chosen, choice, asked.draft)
+            for key, choice in (("A", asked.a), ("B", asked.b))
         }
         clips = run.parts["validation"] or studio.shelf.of_split("validation")
         records = studio.shelf.within(set(clips))

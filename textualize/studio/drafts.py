@@ -20,7 +20,7 @@ from textualize.sandbox import MAX_TEMPLATE
 from textualize.serve.schemas import Taken
 from textualize.wording.scales import Register
 
-EDITED = "edited"
+EDITED = "edited"  # what stands in the editor
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PLACE = re.compile(r"^(?P<file>[^\n:]*\.jinja):(?P<line>\d+): ")
 
@@ -134,6 +134,16 @@ class Desk:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.jinja"
+
+
+def named(origin: str) -> str:
+    """Return what a reader calls a template by where it is from.
+
+    >>> named("run:enc"), named("own:mine"), named("shipped:compound"), named("edited")
+    ('that of enc', 'your mine', 'compound', 'edited')
+    """
+    kind, _, name = origin.partition(":")
+    return {"run": f"that of {name}", "own": f"your {name}", "shipped": name}.get(kind, kind)
 
 
 def wanted_settings(draft: Draft) -> str:

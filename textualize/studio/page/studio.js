@@ -63,12 +63,25 @@ async function list() {
   mark();
 }
 
+/* the list is one stop of the Tab key: arrows go on from there */
 function mark() {
-  for (const button of all(".list .choose")) {
-    if (clip && button.dataset.clip === clip.id) { button.setAttribute("aria-current", "true"); }
+  const buttons = all(".list .choose");
+  const chosen = buttons.find((button) => clip && button.dataset.clip === clip.id);
+  for (const button of buttons) {
+    if (button === chosen) { button.setAttribute("aria-current", "true"); }
     else { button.removeAttribute("aria-current"); }
+    button.tabIndex = button === (chosen || buttons[0]) ? 0 : -1;
   }
 }
+
+$("list").addEventListener("keydown", (event) => {
+  const buttons = all(".list .choose");
+  const at = buttons.indexOf(document.activeElement);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
+  if (at < 0 || to === undefined || !buttons[to]) { return; }
+  event.preventDefault();
+  buttons[to].focus();
+});
 
 async function choose(id, every = false) {
   const found = await (await ask("clip?" + query({ clip: id, every }))).json();
@@ -80,7 +93,7 @@ async function choose(id, every = false) {
   if (same) { move(); return; }
   show();
   if (stops.ask) { stops.ask.abort(); }
-  if ($("answers")) { $("answers").replaceChildren(); $("asked").textContent = ""; asked = null; }
+  if ($("answers")) { $("answers").replaceChildren(); $("rests").replaceChildren(); $("asked").textContent = ""; asked = null; }
   await render();
 }
 
@@ -396,11 +409,15 @@ if ($("ask")) {
     const runs = all("[name=run]:checked").map((box) => box.value);
     const places = runs.map(() => document.createElement("article"));
     $("answers").replaceChildren(...places);
+    $("rests").replaceChildren();
     $("asked").textContent = runs.length ? "asking …" : "no run is chosen";
     $("stale").hidden = true;
     asked = by && JSON.stringify(by);
-    await Promise.all(runs.map((run, i) => into(places[i], "ask",
-      { clip: clip.id, run, draft: by, explain: $("explain").checked }, stop.signal, run)));
+    await Promise.all(runs.map(async (run, i) => {
+      const value = { clip: clip.id, run, draft: by, explain: $("explain").checked };
+      await into(places[i], "ask", value, stop.signal, run);
+      if (!stop.signal.aborted) { $("rests").append(...all(".rests", places[i])); }
+    }));
     end("ask", stop, "asked", `${runs.length} answered`);
   });
 }
