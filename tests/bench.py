@@ -78,6 +78,7 @@ if __name__ == "__main__":
     import bench_extract
     import bench_features
     import bench_losses
+    import bench_pictures
     import bench_prompts
     import bench_py_feat
     import bench_text
@@ -94,4 +95,5 @@ if __name__ == "__main__":
     bench_features.attention()
     bench_features.sizes()
     bench_losses.losses()
+    bench_pictures.main([])
     bench_prompts.prompts()

@@ -107,6 +107,7 @@ def test_evaluate_reports_and_verify_recomputes(made, floor_run, tmp_path, capsy
         (["evaluate", "dmeo", "--corpus", "{c}"], "did you mean demo"),
         (["evaluate", "{t}/a", "{t}/b", "--corpus", "{c}"], "not a run folder"),
         (["evaluate", "demo", "--corpus", "{c}", "--explain", "s0c1"], "goes with run folders"),
+        (["evaluate", "prompts", "--corpus", "{c}", "--faces"], "a report of prompts has none"),
         (["evaluate", "{r}", "--corpus", "{c}", "--explain", "nobody"], "clip 'nobody' to explain"),
         (["explain", "{r}", "--corpus", "{c}", "--clip", "nobody"], "no clip 'nobody'"),
         (["explain", "{c}", "--corpus", "{c}", "--clip", "s0c1"], "not a run folder"),

@@ -27,7 +27,7 @@ LAYERS = [
      "methods", "surroundings", "weights", "windows"},
     {"sandbox", "variables", "prompt", "predictions"},
     {"text", "baselines", "explain"},
-    {"finetune", "evaluate", "serve"},
+    {"finetune", "evaluate", "serve", "studio"},
     {"doctor", "demo", "corpus", "console", "cli"},
 ]  # fmt: skip
 ONLY_IN = {

@@ -249,16 +249,16 @@ def series_summary(
     as_json: bool,
     open_test: bool = False,
 ) -> int:
-    """Score runs that answer per step, each into a folder of its name, and print the scores."""
-    from textualize.evaluate.series import evaluate_series
+    """Score runs that answer per step, write the report on them, and print the scores."""
+    from textualize.evaluate.steps_report import evaluate_steps
 
+    report = evaluate_steps(runs, corpus, split, folder, open_test=open_test)
     table = Table(box=None, header_style="dim")
     for column in ("run", "what", "rows", "scores, 95 % interval over groups"):
         table.add_column(column)
     told = []
-    for i, run in enumerate(runs, 1):
-        where = folder / f"{i}-{run.name}"
-        for found in evaluate_series(run, corpus, split, where, open_test=open_test):
+    for run, own in zip(runs, report.runs, strict=True):
+        for found in own.scores:
             told.append({"run": str(run), **asdict(found)})
             scores = "  ".join(
                 f"{name} {x.value:.3f} [{x.low:.3f}, {x.high:.3f}]"
@@ -268,8 +268,9 @@ def series_summary(
             table.add_row(escape(str(run)), escape(found.what), rows, scores)
     if as_json:
         print(json.dumps(told, ensure_ascii=False))
-    else:
-        out.print(table)
+        return 0
+    out.print(table)
+    out.print(f"report: {folder / 'report.html'}", markup=False)
     return 0
 
 

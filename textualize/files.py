@@ -119,6 +119,16 @@ def whole_lines(path: Path) -> list[str]:
     return whole.split("\n")[:-1]
 
 
+def add_line(path: Path, line: str) -> None:
+    """Add a line to a file that `whole_lines` reads; raises StorageError where that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
 def read_json(path: Path, what: str) -> Json:
     """Return a JSON object; raises TextualizeError naming `what` if it is missing or damaged."""
     try:

@@ -31,12 +31,12 @@ def test_a_video_is_pooled_over_the_highest_of_every_piece():
     net = network(beta=0.7).eval()
     batch = source(noise([11]), [0]).take(torch.tensor([0]))
     with torch.no_grad():
-        frames = net.head(net.frames(batch.pixels)).transpose(1, 2)[0]
+        frames = net.head(net.reader(batch.pixels)).transpose(1, 2)[0]
         pieces = torch.stack([frames[:, s : s + 4].max(1).values for s in range(8)], 1)
         assert torch.allclose(net.piece_scores(frames[None])[0], pieces)
         assert torch.allclose(net(batch)[0], softmax_pool(pieces, 0.7), atol=1e-6)
         short = source(noise([3]), [0]).take(torch.tensor([0]))
-        frames = net.head(net.frames(short.pixels[:, :, :3])).transpose(1, 2)[0]
+        frames = net.head(net.reader(short.pixels[:, :, :3])).transpose(1, 2)[0]
         assert torch.allclose(net(short)[0], frames.max(1).values, atol=1e-6)
 
 
@@ -84,6 +84,17 @@ def test_it_remembers():
     net.loss(net.draw(data, torch.arange(2)))
     other.remember(net.memory())
     assert all(torch.equal(v, other.memory()[k]) for k, v in net.memory().items())
+
+
+def test_dmsn_as_backbone_scores_pieces_of_its_own():
+    net = network(backbone="dmsn-a", width=16, beta=0.5).eval()
+    batch = source(noise([9]), [0]).take(torch.tensor([0]))
+    with torch.no_grad():
+        parts = [net.head(net.reader(batch.pixels[:, :, a : a + 4]))[0, 0] for a in (0, 2, 4, 5)]
+        assert torch.allclose(net(batch)[0], softmax_pool(torch.stack(parts, 1), 0.5), atol=1e-5)
+    assert net.resolved() == {"backbone": "dmsn-a"}
+    with pytest.raises(TextualizeError, match="no block named"):
+        network(backbone="dmsn-z", width=16)
 
 
 def test_values_and_steps_are_refused():

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,13 @@ from textualize.evaluate import metrics
 from textualize.evaluate.series import (
     answers_per_step,
     class_scores,
-    evaluate_series,
     steps_of,
     value_scores,
 )
+from textualize.evaluate.spoken import interval_text
+from textualize.evaluate.steps_report import DIGESTS, evaluate_steps
+from textualize.evaluate.verify import verify_report
+from textualize.files import file_digest
 from textualize.finetune import train as training
 from textualize.finetune.recipe import parse
 from textualize.predictions import read_predictions
@@ -124,17 +128,20 @@ def test_a_run_is_scored_on_clips_it_has_not_seen(corpus, tmp_path, capsys):
     tested = [c.id for c in clips if c.split == "test"]
     run = training.train(recipe, *parts.values(), tmp_path / "run", test=tested).path
     assert answers_per_step(run) == "said"
+    out = tmp_path / "report"
     with pytest.raises(TextualizeError, match="sealed.*--open-test"):
-        evaluate_series(run, corpus, out=tmp_path / "report")
-    (found,) = evaluate_series(run, corpus, out=tmp_path / "report", open_test=True)
+        evaluate_steps([run], corpus, None, out)
+    report = evaluate_steps([run], corpus, None, out, open_test=True)
+    ((found,),) = (r.scores for r in report.runs)
     assert (run / "openings.jsonl").is_file()
     assert found.count == 4 * 20
     assert found.scores["ccc"].value > 0.5  # two rows a step: no answer reaches 0.67
-    assert len(read_predictions(tmp_path / "report" / "predictions.jsonl")) == 4
-    stored = json.loads((tmp_path / "report" / "steps.json").read_text())
+    assert len(read_predictions(out / "1-run" / "predictions.jsonl")) == 4
+    stored = json.loads((out / "1-run" / "steps.json").read_text())
     assert stored[0]["scores"]["ccc"]["value"] == found.scores["ccc"].value
+    check_steps_report(out, found)
     with pytest.raises(TextualizeError, match="trained or chosen on 2 of these clips"):
-        evaluate_series(run, corpus, "validation")
+        evaluate_steps([run], corpus, "validation", out)
     folder = str(corpus.folder)
     asked = ["evaluate", str(run), "--corpus", folder, "--out", str(tmp_path), "--json"]
     assert cli.run(asked) == 2 and "--open-test" in capsys.readouterr().err
@@ -142,3 +149,38 @@ def test_a_run_is_scored_on_clips_it_has_not_seen(corpus, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert [(x["what"], x["count"]) for x in told] == [("valence", 80)]
     assert (tmp_path / "1-run" / "steps.json").is_file()
+
+
+FIRST = r'(?<="values": \[\[)[^],]+'  # the first number of a series
+
+
+def check_steps_report(folder, found):
+    """The page and the tables tell the scores, and whatever is changed is found."""
+    numbers = interval_text(found.scores["ccc"])
+    page, text = ((folder / n).read_text("utf-8") for n in ("report.html", "report.md"))
+    assert numbers in page and numbers in text and "4 annotated clips of 4 groups" in page
+    assert "<script" not in page and "default-src 'none'" in page
+    whole = verify_report(folder)
+    assert whole.equal and whole.numbers > 10
+    for name, old, new in (
+        ("report.json", '"count": 80', '"count": 81'),
+        ("report.json", '"groups": 4', '"groups": 40'),
+        ("annotation.jsonl", FIRST, "7.5"),
+        ("1-run/predictions.jsonl", FIRST, "7.5"),
+        ("1-run/steps.json", '"count": 80', '"count": 90'),
+        ("report.md", "valence", "arousal"),
+        ("report.html", "valence", "arousal"),
+    ):
+        kept = (folder / name).read_text("utf-8")
+        (folder / name).write_text(re.sub(old, new, kept, count=1), "utf-8")
+        assert (folder / name).read_text("utf-8") != kept
+        changed = verify_report(folder)
+        assert not changed.equal and name in changed.changed
+        digests = json.loads((folder / DIGESTS).read_text("utf-8"))
+        signed = digests | {name: file_digest(folder / name)}
+        (folder / DIGESTS).write_text(json.dumps(signed), "utf-8")
+        if name != "report.html":  # a page is only digested
+            assert not verify_report(folder).equal
+        (folder / name).write_text(kept, "utf-8")
+        (folder / DIGESTS).write_text(json.dumps(digests), "utf-8")
+    assert verify_report(folder).equal

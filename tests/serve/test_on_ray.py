@@ -129,7 +129,7 @@ def test_a_poisoned_prompt_is_told_and_spoils_no_other(here, words_run):
 
 def test_a_stopped_try_goes_on_where_it_was(here, words_run, tmp_path, monkeypatch):
     local = load(words_run).predict(RECORDS)
-    keep = tmp_path / ".out.partial"
+    keep = tmp_path / "new" / ".out.partial"
     here.poison = ids_of(words_run, RECORDS[7])
     predict_on_ray(words_run, RECORDS, RayWork("auto", keep=keep))
     first = len(keep.read_text().splitlines())
@@ -323,3 +323,6 @@ def test_a_cluster_is_shared_by_threads_or_gpus(nodes, gpus, threads, alone, sha
             return {"CPU": sum(nodes), "GPU": gpus}
 
     assert on_ray._share(Ray, threads, alone=alone) == share
+    nodes, gpus = [], 0
+    with pytest.raises(TextualizeError, match="neither"):
+        on_ray._share(Ray, threads, alone=alone)

@@ -27,7 +27,9 @@ RECORDS = [
 
 
 def test_a_server_of_the_run_is_found_alike_in_everything(runs, asked_of, words_run):
-    found = server_parity(asked_of(Server(app_of(runs)), run=words_run), words_run, RECORDS)
+    client, steps = asked_of(Server(app_of(runs)), run=words_run), []
+    found = server_parity(client, words_run, RECORDS, lambda done, *_: steps.append(done))
+    assert steps == [*range(1, len(RECORDS) + 1)]
     everything = Count(len(RECORDS), len(RECORDS))
     assert (
         found.labels == found.trainer_ids == found.server_ids == found.prompt_tokens == everything
@@ -133,7 +135,7 @@ def found(monkeypatch):
             ("ab" * 32,), (),
         )
     }  # fmt: skip
-    monkeypatch.setattr(module, "server_parity", lambda client, run, records: made["parity"])
+    monkeypatch.setattr(module, "server_parity", lambda *_: made["parity"])
     monkeypatch.setattr(console, "chosen_records", lambda corpus, clip: {SHIPPED: RECORDS}[corpus])
     return made
 

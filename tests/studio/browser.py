@@ -19,6 +19,7 @@ _FLAGS = (
     "--disable-background-networking --disable-component-update --disable-sync --mute-audio "
     "--autoplay-policy=no-user-gesture-required --force-color-profile=srgb"
 )
+_BAD = ("error", "warning", "assert")
 WAIT_S = 60.0
 
 
@@ -27,7 +28,7 @@ class Browser:
 
     def __init__(self, profile: Path) -> None:
         mine, its = os.pipe(), os.pipe()
-        line = f"exec {shlex.quote(str(CHROMIUM))} {_FLAGS} --user-data-dir={shlex.quote(str(profile))}"
+        line = f"exec {shlex.quote(str(CHROMIUM))} {_FLAGS} --user-data-dir={profile}"
         self.process = subprocess.Popen(
             ["bash", "-c", f"{line} 3<&{mine[0]} 4>&{its[1]} about:blank"],
             pass_fds=(mine[0], its[1]), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -83,13 +84,9 @@ class Browser:
     def _noticed(self, method: str, about: dict[str, Any]) -> None:
         if method == "Runtime.exceptionThrown":
             self.told.append(json.dumps(about["exceptionDetails"])[:600])
-        elif method == "Runtime.consoleAPICalled" and about["type"] in (
-            "error",
-            "warning",
-            "assert",
-        ):
+        elif method == "Runtime.consoleAPICalled" and about["type"] in _BAD:
             self.told.append(json.dumps(about["args"])[:600])
-        elif method == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
+        elif method == "Log.entryAdded" and about["entry"]["level"] in _BAD:
             self.told.append(json.dumps(about["entry"])[:600])
         elif method == "Page.javascriptDialogOpening":
             self.events.append(about)
@@ -119,10 +116,11 @@ class Browser:
             time.sleep(0.05)
 
     def click(self, query: str) -> None:
-        self.run(f"(() => {{ const e = document.querySelector({json.dumps(query)}); "
-                 "e.scrollIntoView({block: 'center'}); })()")  # fmt: skip
-        x, y = self.run(f"(() => {{ const b = document.querySelector({json.dumps(query)})"
-                        ".getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()")  # fmt: skip
+        """Click with the mouse in the middle of an element."""
+        place = f"document.querySelector({json.dumps(query)})"
+        self.run(f"{place}.scrollIntoView({{block: 'center'}})")
+        box = self.run(f"{place}.getBoundingClientRect().toJSON()")
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

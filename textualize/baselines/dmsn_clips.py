@@ -64,11 +64,11 @@ class ClipDMSN(Network):
         return out
 
 
-def piece_starts(length: int, steps: int) -> list[int]:
-    """Return where the pieces of a clip begin.
+def piece_starts(length: int, steps: int, hop: int | None = None) -> list[int]:
+    """Return where the pieces of a clip begin, `hop` apart, by default side by side.
 
-    >>> piece_starts(40, 16), piece_starts(9, 16)
-    ([0, 16, 24], [0])
+    >>> piece_starts(40, 16), piece_starts(9, 16), piece_starts(40, 16, 8)
+    ([0, 16, 24], [0], [0, 8, 16, 24])
     """
     last = max(length - steps, 0)
-    return [*range(0, last, steps), last]
+    return [*range(0, last, hop or steps), last]

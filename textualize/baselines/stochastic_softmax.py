@@ -16,19 +16,57 @@ How many starts still count is told for every epoch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from textualize.baselines.backbone import SMALL, Backbone
+from textualize.baselines.dmsn import DMSN, Kind
+from textualize.baselines.dmsn_clips import MEAN, STD, piece_starts
 from textualize.baselines.inflate import Inflated, Padding
 from textualize.baselines.network import Network
 from textualize.baselines.pictures import Pictures, PictureSource
 from textualize.baselines.score_bank import ScoreBank, softmax_pool
 from textualize.baselines.task import Task
 from textualize.errors import TextualizeError
+
+_DMSN = "dmsn-"
+
+
+class FrameVectors(nn.Module):
+    """Videos to a vector (B, L, D) for every picture: an inflated backbone.
+
+    width: D. window: pictures in a row whose highest score is a piece's.
+    """
+
+    def __init__(self, backbone: Backbone, padding: Padding, steps: int) -> None:
+        super().__init__()
+        self.width, self.window = backbone.width, steps
+        self.described: str | dict[str, Any] = backbone.described
+        self.inflated = Inflated(_Vectors(backbone), padding)
+
+    def forward(self, videos: Tensor) -> Tensor:
+        """Return the vectors of videos (B, 3, L, H, W)."""
+        found: Tensor = self.inflated(videos)
+        return found
+
+
+class PieceVectors(nn.Module):
+    """Videos to a vector (B, n, D) for pieces of T pictures, half of one apart: DMSN."""
+
+    def __init__(self, block: str, stem: int, steps: int) -> None:
+        super().__init__()
+        self.body = DMSN(cast(Kind, block), stem=stem)
+        self.width, self.window, self.steps = self.body.width, 1, steps
+        self.described: str | dict[str, Any] = _DMSN + block
+
+    def forward(self, videos: Tensor) -> Tensor:
+        """Return the vectors of videos (B, 3, L, H, W)."""
+        starts = piece_starts(videos.shape[2], self.steps, max(1, self.steps // 2))
+        scaled = (videos - MEAN) / STD
+        return torch.stack([self.body(scaled[:, :, s : s + self.steps]) for s in starts], 1)
 
 
 class _Vectors(nn.Module):
@@ -48,8 +86,9 @@ class StochasticSoftmax(Network):
 
     beta: inverse temperature of pooling and drawing; 0 is the mean, and draws evenly. sampling:
     "softmax" draws by score, "uniform" evenly, pooling alike: the control. warm_up and
-    exploration: visits of a video before, see `ScoreBank`. backbone, width: see `Backbone`.
-    padding: "zeros" as released.
+    exploration: visits of a video before, see `ScoreBank`. backbone, width: see `Backbone`, which
+    is inflated; or "dmsn-a", "-b", "-c" (`dmsn.py`, a reconstruction) with a stem of that width,
+    which gives pieces scores of their own. padding: of the inflated one, "zeros" as released.
     """
 
     reads: ClassVar[Literal["streams", "functionals", "pictures"]] = "pictures"
@@ -78,18 +117,20 @@ class StochasticSoftmax(Network):
             )
         self.steps, self.beta, self.sampling = steps, beta, sampling
         self.warm_up, self.exploration = warm_up, exploration
-        flat = Backbone(backbone, width, large_maps=False)
-        self.described = flat.described
-        self.frames = Inflated(_Vectors(flat), padding)
+        self.reader: FrameVectors | PieceVectors
+        if isinstance(backbone, str) and backbone.startswith(_DMSN):
+            self.reader = PieceVectors(backbone.removeprefix(_DMSN), width, steps)
+        else:
+            self.reader = FrameVectors(Backbone(backbone, width, large_maps=False), padding, steps)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Sequential(
-            nn.Linear(flat.width, hidden), nn.ReLU(), nn.Linear(hidden, task.outputs)
+            nn.Linear(self.reader.width, hidden), nn.ReLU(), nn.Linear(hidden, task.outputs)
         )
         self.bank: ScoreBank | None = None
 
     def resolved(self) -> dict[str, Any]:
         """Return the settings the network is built from again without the backbone's files."""
-        return {"backbone": self.described}
+        return {"backbone": self.reader.described}
 
     # --- from pictures to scores ----------------------------------------------------------------
 
@@ -99,7 +140,7 @@ class StochasticSoftmax(Network):
 
     def piece_scores(self, frames: Tensor) -> Tensor:
         """Return (B, C, L - T + 1) of frame scores (B, C, L); one where L is T or less."""
-        return F.max_pool1d(frames, min(self.steps, frames.shape[-1]), stride=1)
+        return F.max_pool1d(frames, min(self.reader.window, frames.shape[-1]), stride=1)
 
     def _answers(self, batch: Pictures) -> tuple[Tensor, Tensor]:
         """Return the clips' scores (B, C), and the same without dropout: what the bank notes."""
@@ -108,7 +149,7 @@ class StochasticSoftmax(Network):
         sure = out.clone()
         for length in sorted(set(lengths.tolist())):  # alike together: nobody sees padding
             rows = torch.nonzero(lengths == length).squeeze(1)
-            vectors = self.frames(batch.pixels[rows, :, :length])
+            vectors = self.reader(batch.pixels[rows, :, :length])
             out = out.index_copy(0, rows, self._pooled(self.dropout(vectors)).to(out.dtype))
             if self.training:
                 with torch.no_grad():

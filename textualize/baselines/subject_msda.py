@@ -111,8 +111,8 @@ class SubjectMSDA(Network):
     What is made alike between subjects is all the outputs are made of, the linear part too.
     weight and target_weight: gamma and gamma_T. sources: how many subjects, those most alike the
     target, it is adapted from; None takes all. noise: deviation of what is added to the
-    standardised features for the other view. Without clips to adapt to it stays as it came out
-    of the first stage.
+    standardised features for the other view. align: epochs of adapting by the discrepancy alone;
+    pseudo-labels of a person who is still far off can be sure and wrong.
     """
 
     reads = "functionals"
@@ -133,6 +133,7 @@ class SubjectMSDA(Network):
         threshold: float = 0.9,
         fall: float = 0.02,
         every: int = 20,
+        align: int = 0,
         agreement: bool = True,
         noise: float = 0.3,
         sources: int | None = None,
@@ -153,7 +154,7 @@ class SubjectMSDA(Network):
         self.discrepancy = DISCREPANCIES[discrepancy]
         self.weight, self.target_weight = weight, target_weight
         self.pseudo_labels, self.agreement, self.noise = pseudo_labels, agreement, noise
-        self.threshold, self.fall, self.every = threshold, fall, every
+        self.threshold, self.fall, self.every, self.align = threshold, fall, every, align
         self.sources, self.rank = sources, rank
         self._domains: Domains | None = None
         self._forget()
@@ -236,8 +237,9 @@ class SubjectMSDA(Network):
                 else list(encoded)
                 for t, r in domains.targets.items()
             }
-        if self.pseudo_labels and epoch % self.every == 0:
-            level = threshold_at(epoch, self.threshold, self.fall, self.every)
+        labelling = epoch - self.align  # epochs since the first pseudo-labels
+        if self.pseudo_labels and labelling >= 0 and labelling % self.every == 0:
+            level = threshold_at(labelling, self.threshold, self.fall, self.every)
             self._labels = domains.data.targets.clone()
             for rows in domains.targets.values():
                 views = self._views(domains.data.functionals[rows])

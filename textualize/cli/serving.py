@@ -76,7 +76,7 @@ def compare_with_server(
 
     Without a corpus the clips of the shipped demo are compared.
     """
-    from textualize.console import chosen_records
+    from textualize.console import chosen_records, progress_bar
     from textualize.demo.run import SHIPPED
 
     with extra_serve("doctor --server"):
@@ -84,7 +84,8 @@ def compare_with_server(
         from textualize.serve.parity import server_parity
 
     records = chosen_records(corpus or SHIPPED, None)[:limit]
-    found = server_parity(Client(server, run=run), run, records)
+    with progress_bar("ask", quiet=as_json) as step:
+        found = server_parity(Client(server, run=run), run, records, step)
     if as_json:
         told = {"schema": 1, "corpus": str(corpus or "demo"), **found.to_json()}
         print(json.dumps(told, ensure_ascii=False))

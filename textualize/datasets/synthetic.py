@@ -10,7 +10,9 @@ No one is in them. Each clip has a class, "same" or "different", and eight track
     privileged               the class itself, clearly: there in training only
 
 Besides, a drawn face whose class shows in known places (`synthetic_faces.py`), and videos in which
-it shows for a while, in how fast a dot moves, or in its size (`synthetic_videos.py`).
+it shows for a while, in how fast blobs drift, or in their size (`synthetic_videos.py`). A clip is
+of a person, who shows it in their own way (`synthetic_people.py`); of those who are tested there
+are clips to adapt to, in the split "unlabelled".
 
 In a share of the clips one of `visual` and `audio` is noise alone: there a b is unknowable, and the
 best accuracy is 1 - share / 2. Neither of two such tracks tells anything about the class without
@@ -30,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.datasets.synthetic_faces import face_tracks
+from textualize.datasets.synthetic_people import CLIPS, people_tracks
 from textualize.datasets.synthetic_videos import video_tracks
 from textualize.errors import TextualizeError
 from textualize.files import digest_of
@@ -42,7 +45,7 @@ RATE_HZ = 8.0
 ROWS = 16  # two seconds
 TURN = 2  # rows until the sign of what is in synchrony is drawn again
 _SENSOR = "synthetic"
-_VERSION = "3"
+_VERSION = "4"
 Floats = NDArray[np.float64]
 
 
@@ -56,6 +59,8 @@ class Synthetic:
     train: int = 300
     validation: int = 150
     test: int = 600
+    unlabelled: int = 300
+    """clips of the people who are tested that no method is given the class of"""
     columns: int = 4
     """of `visual` and `audio`, each as wide"""
     noise: float = 1.0
@@ -91,18 +96,41 @@ def write_synthetic(folder: Path, options: Synthetic) -> Corpus:
     rng = np.random.default_rng(options.seed)
     for split in ("train", "validation", "test"):
         for i in range(getattr(options, split)):
-            clip_id = f"{split}_{i:04d}"
             label, tracks = _clip(options, rng)
             drawn = np.random.default_rng([options.seed, len(entries)])  # leaves `rng` as it is
             tracks |= face_tracks(LABELS.labels[label], drawn, _SENSOR)
             moving = np.random.default_rng([options.seed, len(entries), 1])
             tracks |= video_tracks(LABELS.labels[label], moving, _SENSOR)
-            key = digest_of([about, clip_id])
-            write_item(folder, key, Item(Status("observed", _SENSOR), tracks))
-            clip = Clip(clip_id, None, label=LABELS.labels[label], group=clip_id, split=split)
-            entries.append(Entry(clip, {"visual": key}))
+            entries.append(_entry(folder, about, options, split, i, LABELS.labels[label], tracks))
+    for i in range(options.unlabelled):  # after all others, whose draws stay as they are
+        said = LABELS.labels[rng.integers(2)]
+        entries.append(_entry(folder, about, options, "unlabelled", i, said, {}))
     corpus.write_entries(entries)
     return corpus
+
+
+def _entry(
+    folder: Path,
+    about: Mapping[str, Any],
+    options: Synthetic,
+    split: str,
+    i: int,
+    label: str,
+    tracks: Mapping[str, Track],
+) -> Entry:
+    """Write a clip's tracks, those of its person beside the given ones, and return its entry."""
+    clip_id = f"{split}_{i:04d}"
+    where = "test" if split == "unlabelled" else split
+    people = max(1, round(getattr(options, where) / (2 * CLIPS if where == "test" else CLIPS)))
+    kind = ("train", "validation", "test").index(where)
+    own = np.random.default_rng([options.seed, 3, len(split), i])
+    shown = people_tracks(label, 1000 * kind + i % people, options.seed, own, _SENSOR)
+    key = digest_of([about, clip_id])
+    write_item(folder, key, Item(Status("observed", _SENSOR), {**tracks, **shown}))
+    clip = Clip(
+        clip_id, None, label=label, group=clip_id, split=split, subject=f"{where}-{i % people:02d}"
+    )
+    return Entry(clip, {"visual": key})
 
 
 def _clip(options: Synthetic, rng: np.random.Generator) -> tuple[int, dict[str, Track]]:

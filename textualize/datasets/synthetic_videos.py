@@ -2,11 +2,11 @@
 
 Tracks of pixels (T, S, S, 3) of a clip that is "same" or "different":
 
-    segment    96 pictures of stripes that slant either way; a few in a row, somewhere, are striped
+    segment    48 pictures of stripes that slant either way; a few in a row, somewhere, are striped
                up and down ("same") or across ("different"), and nothing else tells the class
-    speed      16 pictures of a dot that moves in any direction, slowly or twice as fast; one
+    speed      8 pictures of blobs that drift in any direction, slowly or three times as fast; one
                picture alone says nothing
-    size       16 pictures of a dot that moves so, small or large, with as much light in it
+    size       8 pictures of blobs that drift slowly, small or large, of the same contrast
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Uint8 = NDArray[np.uint8]
 
 SIDE = 16
 RATE_HZ = 8.0
-LONG, SHORT = 96, 16  # pictures
-TOLD = 8  # pictures that tell the class of `segment`
-SPEEDS, SIZES = (0.5, 1.0), (1.5, 2.25)  # pixels a picture; the dot's spread in pixels
+LONG, SHORT = 48, 8  # pictures
+TOLD = 4  # pictures that tell the class of `segment`
+SPEEDS, SIZES = (0.5, 1.5), (1.0, 1.5)  # pixels a picture; a blob's spread in pixels
 _STRIPE = 4.0  # pixels from one stripe to the next
 
 
@@ -46,19 +46,23 @@ class Videos:
     told_from: int
 
 
-def draw_videos(same: bool, rng: np.random.Generator, *, noise: float = 0.3) -> Videos:
-    """Return one clip's videos; `noise` is the deviation of a pixel, of 1 from black to white."""
+def draw_videos(same: bool, rng: np.random.Generator, *, noise: float = 0.2) -> Videos:
+    """Return one clip's videos.
+
+    noise: the deviation of a pixel, of 1 from black to white; of blobs it is half of it.
+    """
     told_from = int(rng.integers(LONG - TOLD + 1))
     found = {
-        "segment": _segment(same, told_from, rng),
-        "speed": _dot(SPEEDS[int(same)], SIZES[0], rng),
-        "size": _dot(SPEEDS[0], SIZES[int(same)], rng),
+        "segment": _pixels(_segment(same, told_from, rng), noise, rng),
+        "speed": _pixels(_blobs(SPEEDS[int(same)], SIZES[0], rng), noise / 2, rng),
+        "size": _pixels(_blobs(SPEEDS[0], SIZES[int(same)], rng), noise / 2, rng),
     }
-    pixels = {}
-    for name, grey in found.items():
-        seen = grey[..., None] + noise * rng.standard_normal((*grey.shape, 3))
-        pixels[name] = (seen.clip(0, 1) * 255).astype(np.uint8)
-    return Videos(pixels, told_from)
+    return Videos(found, told_from)
+
+
+def _pixels(grey: Floats, noise: float, rng: np.random.Generator) -> Uint8:
+    seen = grey[..., None] + noise * rng.standard_normal((*grey.shape, 3))
+    return (seen.clip(0, 1) * 255).astype(np.uint8)
 
 
 def _segment(same: bool, told_from: int, rng: np.random.Generator) -> Floats:
@@ -70,15 +74,14 @@ def _segment(same: bool, told_from: int, rng: np.random.Generator) -> Floats:
     return np.asarray(0.5 + 0.25 * np.sin(2 * np.pi * along / _STRIPE + phase[:, None, None]))
 
 
-def _dot(speed: float, spread: float, rng: np.random.Generator) -> Floats:
-    """Return a dot that goes on where it leaves the picture on the other side, (T, S, S)."""
+def _blobs(speed: float, spread: float, rng: np.random.Generator) -> Floats:
+    """Return smoothed noise that drifts out of the picture and in again opposite, (T, S, S)."""
+    fy, fx = (2 * np.pi * f for f in np.meshgrid(*[np.fft.fftfreq(SIDE)] * 2, indexing="ij"))
+    wave = np.fft.fft2(rng.standard_normal((SIDE, SIDE)))
+    wave *= np.exp(-0.5 * spread**2 * (fx**2 + fy**2))
+    wave[0, 0] = 0.0
     turn = rng.uniform(0, 2 * np.pi)
-    way = speed * np.arange(SHORT)
-    at = rng.uniform(0, SIDE, 2) + way[:, None] * (np.cos(turn), np.sin(turn))
-    y, x = np.mgrid[0:SIDE, 0:SIDE]
-    dx, dy = (
-        (grid[None] - at[:, i, None, None] + SIDE / 2) % SIDE - SIDE / 2
-        for i, grid in enumerate((x, y))
-    )
-    light = 0.9 * (SIZES[0] / spread) ** 2
-    return np.asarray(0.1 + light * np.exp(-(dx**2 + dy**2) / (2 * spread**2)))
+    way = speed * np.arange(SHORT)[:, None, None]
+    drift = np.exp(-1j * way * (fx * np.cos(turn) + fy * np.sin(turn)))
+    seen = np.fft.ifft2(wave * drift).real
+    return np.asarray(0.5 + 0.15 * seen / seen.std())

@@ -47,6 +47,7 @@ def evaluate(
     read: Sequence[Record] | None = None,
     open_test: bool = False,
     rule: Rule = "product",
+    faces: bool = False,
 ) -> Evaluated:
     """Compare finished runs on the given labelled records and write the report to `out`.
 
@@ -56,7 +57,7 @@ def evaluate(
     its records, where they are read already. Records of the corpus' own split named test need
     `open_test`, and that is written down; where all are validation clips of every run, the title
     says so. A run trained on basic emotions is scored on compounds, by `rule`, and the other way
-    round; its name says so.
+    round; its name says so. With `faces` the clips' pages have small pictures of them.
 
     Raises:
         TextualizeError: a run is unfinished, was trained on one of the records, or two runs
@@ -127,6 +128,7 @@ def evaluate(
         {**predictions, **together},
         rests,
         Evidence(trainings, (), material, folds),
+        faces=faces,
     )
     return Evaluated(report, page.parent, 0, len(found))
 

@@ -18,6 +18,7 @@ from textualize.evaluate import charts, spoken, tables
 from textualize.evaluate.answers import Given, first_seed
 from textualize.evaluate.clip_page import page_of
 from textualize.evaluate.compare import FEW_GROUPS, Difference
+from textualize.evaluate.faces import strips_of
 from textualize.evaluate.findings import Report
 from textualize.evaluate.tallies import LOWER_IS_BETTER
 from textualize.evaluate.videos import videos_table, videos_title
@@ -35,12 +36,14 @@ def render_report(
     predictions: Mapping[str, Given],
     limit: int = MAX_CLIPS,
     explanations: Mapping[str, Sequence[Explanation]] | None = None,
+    *,
+    faces: bool = False,
 ) -> str:
     """Return the report as one self-contained HTML page.
 
     At most `limit` clips, a sample drawn with the report's seed, get a page of their own, and
     those that `explanations` (by clip) are given for. Of several seeds a clip shows the first's
-    answer.
+    answer. With `faces` a clip's page has small pictures of it.
     """
     explained = explanations or {}
     by_name = {n: {p.clip_id: p for p in first_seed(g)} for n, g in predictions.items()}
@@ -50,6 +53,7 @@ def render_report(
         for r in sorted(records, key=lambda r: r.clip.id)
         if r.clip.label is not None and all(r.clip.id in by_name[n] for n in names)
     ]
+    shown = _shown(answered, limit, report.seed, explained)
     pages = [
         page_of(
             r,
@@ -58,7 +62,7 @@ def render_report(
             prompts.get(r.clip.id),
             explained.get(r.clip.id, ()),
         )
-        for r in _shown(answered, limit, report.seed, explained)
+        for r in shown
     ]
     return (
         environment(TEMPLATES)
@@ -66,6 +70,8 @@ def render_report(
         .render(
             report=report,
             pages=pages,
+            strips=strips_of(shown) if faces else {},
+            faces=faces,
             answered=len(answered),
             style=Markup((TEMPLATES / "report.css").read_text("utf-8")),  # our own file, not data
             script=Markup((TEMPLATES / "report.js").read_text("utf-8")),

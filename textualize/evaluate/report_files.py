@@ -54,11 +54,14 @@ def write_report(
     predictions: Mapping[str, Given],
     explanations: Mapping[str, Sequence[Explanation]] | None = None,
     evidence: Evidence = NOTHING,
+    *,
+    faces: bool = False,
 ) -> Path:
     """Write the files of a report and their digests; return the HTML's path.
 
     `explanations`, by clip, stand on the clips' pages; `evidence` is what `textualize verify`
-    finds leaks, costs and scores under a lost modality again from.
+    finds leaks, costs and scores under a lost modality again from. With `faces` the clips' pages
+    have small pictures of them.
     """
     out = Path(folder)
     clips = {r.clip.id: r.clip for r in records}
@@ -87,7 +90,7 @@ def write_report(
     write_json_atomic(out / "report.json", report.to_json())
     write_text_atomic(out / "report.md", report_markdown(report))
     page = html.render_report(
-        report, records, prompts or {}, predictions, explanations=explanations
+        report, records, prompts or {}, predictions, explanations=explanations, faces=faces
     )
     write_text_atomic(out / "report.html", page)
     names = (*FILES, *write_evidence(out, evidence))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,8 @@ from textualize.evaluate.metrics import (
     mean_probability_vote,
 )
 from textualize.evaluate.sealed import log_sealed, refuse_sealed
-from textualize.files import write_json_atomic
 from textualize.finetune.run_folder import RunFolder
 from textualize.methods import load
-from textualize.store import Corpus
 from textualize.types import Prediction, Record, Track
 
 VALUE_SCORES = ("ccc", "pcc", "mae", "rmse")
@@ -57,20 +55,26 @@ def answers_per_step(run: Path) -> str | None:
     return None if track is None else str(track)
 
 
-def evaluate_series(
-    run: Path,
-    corpus: Corpus,
-    split: str | None = None,
-    out: Path | None = None,
-    *,
-    open_test: bool = False,
-) -> list[StepScores]:
-    """Return a run's scores on the annotated clips of its test part, or of a split of the corpus.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run answers at every step: values or classes of a track of annotation.
 
-    Without a test part these are all annotated clips it has not seen. `out` keeps predictions.jsonl
-    and steps.json.
+    `labels` are the classes; `invalid` is the value of rows that are not annotated.
+    """
 
-    Clips of the corpus' own split named test need `open_test`, and that is written down.
+    task: str
+    track: str
+    labels: tuple[str, ...] = ()
+    invalid: float | None = None
+
+
+def ask_run(
+    run: Path, read: Sequence[Record], split: str | None = None, *, open_test: bool = False
+) -> tuple[Asked, list[Record], list[Prediction]]:
+    """Return what a run is asked, the annotated clips of its test part or a split, and its answers.
+
+    Without a test part these are all annotated clips it has not seen. Clips of the corpus' own
+    split named test need `open_test`, and that is written down.
 
     Raises:
         TextualizeError: the run does not answer per step, no clip is annotated, or the test split
@@ -79,27 +83,32 @@ def evaluate_series(
     folder, track = RunFolder(run), answers_per_step(run)
     if track is None:
         raise TextualizeError(f"{run} does not answer per step: its recipe has no 'per_step'")
-    recipe = folder.recipe_values
-    records = _records(folder, corpus, track, split)
+    records = _records(folder, read, track, split)
     refuse_sealed(records, open_test=open_test)
     predictions = load(run).predict(records)
     log_sealed(run, run.name, records)
-    if recipe["task"] == "values":
-        found = value_scores(predictions, records, track, recipe["invalid"])
-    else:
-        found = class_scores(predictions, records, track, folder.labels.labels)
-    if out is not None:
-        from textualize.predictions import write_predictions
-
-        write_predictions(out / "predictions.jsonl", predictions)
-        write_json_atomic(out / "steps.json", [asdict(s) for s in found])
-    return found
+    recipe = folder.recipe_values
+    values = recipe["task"] == "values"
+    labels = () if values else folder.labels.labels
+    asked = Asked(recipe["task"], track, labels, recipe["invalid"] if values else None)
+    return asked, records, list(predictions)
 
 
-def _records(folder: RunFolder, corpus: Corpus, track: str, split: str | None) -> list[Record]:
+def step_scores(
+    asked: Asked, predictions: Sequence[Prediction], records: Sequence[Record]
+) -> list[StepScores]:
+    """Return the scores of a run's answers; see `value_scores` and `class_scores`."""
+    if asked.task == "values":
+        return value_scores(predictions, records, asked.track, asked.invalid)
+    return class_scores(predictions, records, asked.track, asked.labels)
+
+
+def _records(
+    folder: RunFolder, read: Sequence[Record], track: str, split: str | None
+) -> list[Record]:
     splits = json.loads((folder.path / "splits.json").read_text("utf-8"))
     seen, test = {*splits["train"], *splits["validation"]}, set(splits["test"])
-    found = [r for r in corpus.records() if track in r.tracks]
+    found = [r for r in read if track in r.tracks]
     if split not in (None, "test"):
         found = [r for r in found if r.clip.split == split]
     elif test:
@@ -113,8 +122,7 @@ def _records(folder: RunFolder, corpus: Corpus, track: str, split: str | None) -
         )
     if not found:
         raise TextualizeError(
-            f"corpus {corpus.folder} has no clip with the annotation '{track}' that "
-            f"{folder.path} has not seen"
+            f"the corpus has no clip with the annotation '{track}' that {folder.path} has not seen"
         )
     return found
 

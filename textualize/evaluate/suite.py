@@ -150,6 +150,7 @@ def run_suite(
     out: Path,
     *,
     open_test: bool = False,
+    faces: bool = False,
     say: Say = lambda _: None,
 ) -> Evaluated:
     """Train what is missing, predict every test part, write the report to `out`.
@@ -161,6 +162,7 @@ def run_suite(
         out: the report's folder.
         open_test: report on a corpus' own split named test, which is sealed otherwise: then the
             report is of validation, and says so.
+        faces: put small pictures of the clips on their pages.
         say: called with one line for each step.
 
     Raises:
@@ -231,6 +233,7 @@ def run_suite(
         prompts,
         {**predictions, **together},
         evidence=Evidence(trainings(done), lost, material, folds),
+        faces=faces,
     )
     return Evaluated(report, page.parent, fresh, len(done) - fresh)
 

@@ -18,6 +18,8 @@ from textualize.evaluate.matrix_findings import KIND
 from textualize.evaluate.matrix_page import rebuilt_matrix
 from textualize.evaluate.rebuild import kept_in, rebuilt_report
 from textualize.evaluate.report_files import changed_files
+from textualize.evaluate.steps_report import KIND as STEPS
+from textualize.evaluate.steps_report import rebuilt_steps
 from textualize.evaluate.tables import report_markdown
 from textualize.files import read_json
 
@@ -76,6 +78,9 @@ def verify_report(folder: Path) -> Verified:
     value = read_json(folder / "report.json", "report")
     if value.get("kind") == KIND:
         return _verified(folder, *rebuilt_matrix(folder))
+    if value.get("kind") == STEPS:
+        *both, files = rebuilt_steps(folder)
+        return replace(_verified(folder, *both), changed=tuple(files))
     try:
         stored = Report.from_json(value)
     except (TypeError, ValueError, LookupError, AttributeError) as error:

@@ -264,6 +264,8 @@ class SubjectMsdaRecipe(FeatureRecipe):
     """what is taken off it every so many epochs"""
     every: int = Field(20, ge=1)
     """epochs until pseudo-labels are made again, of all clips adapted to"""
+    align: int = Field(0, ge=0)
+    """epochs of adapting by the discrepancy alone, before pseudo-labels; not in the paper"""
     agreement: bool = True
     """ask both views of a clip for the same class, not in the paper"""
     noise: float = Field(0.3, ge=0)

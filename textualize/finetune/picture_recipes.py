@@ -64,9 +64,9 @@ class StochasticSoftmaxRecipe(PictureRecipe):
     exploration: int = Field(5, ge=1)
     """visits after these that are spread over the video"""
     backbone: str = "small"
-    """small, from scratch; or the folder or hub id of a vision model of transformers"""
+    """small, from scratch; folder or hub id of a vision model of transformers; dmsn-a, -b, -c"""
     width: int = Field(16, ge=4)
-    """channels of the first stage of small, of four"""
+    """channels of the first stage of small, of four; of dmsn's stem"""
     padding: Literal["replicate", "zeros"] = "replicate"
     """before the first and after the last picture; zeros as released"""
     hidden: int = Field(128, ge=4)

@@ -20,7 +20,7 @@ import httpx
 
 from textualize.describe import describe
 from textualize.errors import TextualizeError
-from textualize.files import digest_of, whole_lines
+from textualize.files import add_line, digest_of, whole_lines
 from textualize.predictions import prediction_json, read_predictions
 from textualize.prompt import Template, said_around
 from textualize.serve.runs import ServedRun, open_runs
@@ -102,13 +102,17 @@ class Client:
         def heard(told: Told) -> None:
             found[told.answer.clip_id] = told.answer
             if keep is not None and told.answer.label is not None:
-                _add(keep, told.answer)
+                add_line(keep, json.dumps(prediction_json(told.answer), ensure_ascii=False))
 
         await self._each([r for r in records if r.clip.id not in found], heard, tokens=False)
         return [found[r.clip.id] for r in records]
 
-    def told(self, records: Sequence[Record]) -> list[Told]:
+    def told(
+        self, records: Sequence[Record], progress: Callable[[int, int, str], None] | None = None
+    ) -> list[Told]:
         """Return all that the server tells of every record, in order.
+
+        `progress` is called with (told, total, clip id).
 
         Raises:
             TextualizeError: the server cannot be reached, or refuses the key or the model.
@@ -117,6 +121,8 @@ class Client:
 
         def heard(told: Told) -> None:
             found[told.answer.clip_id] = told
+            if progress:
+                progress(len(found), len(records), told.answer.clip_id)
 
         asyncio.run(self._each(records, heard, tokens=True))
         return [found[r.clip.id] for r in records]
@@ -290,8 +296,3 @@ def _kept(keep: Path | None) -> dict[str, Prediction]:
     if keep is None or not whole_lines(keep):
         return {}
     return {p.clip_id: p for p in read_predictions(keep)}
-
-
-def _add(keep: Path, answer: Prediction) -> None:
-    with keep.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(prediction_json(answer), ensure_ascii=False) + "\n")

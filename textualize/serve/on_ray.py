@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError
 from textualize.extract.on_ray import cluster, results
-from textualize.files import Json, digest_of, whole_lines
+from textualize.files import Json, add_line, digest_of, whole_lines
 from textualize.finetune.run_folder import RunFolder
 from textualize.serve.engine import Item
 from textualize.serve.scorers import Job, ScorePrompts, opened
@@ -146,6 +146,8 @@ def _share(ray: Any, threads: int, *, alone: bool) -> tuple[int, Json]:
     gpus = int(ray.cluster_resources().get("GPU", 0))
     if gpus:
         return gpus, {"num_cpus": 1, "num_gpus": 1}
+    if not nodes:
+        raise TextualizeError("the Ray cluster has neither a CPU nor a GPU to give")
     cpus = [int(node["CPU"]) for node in nodes]
     each = min(threads, *cpus)
     count = len(nodes) if alone else sum(own // each for own in cpus)
@@ -170,8 +172,7 @@ class Kept:
         if self._path is None or any(scored["why"]):
             return
         line = {"asked": self._key(items), "scored": {k: scored[k] for k in ("rows", "why")}}
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        add_line(self._path, json.dumps(line))
 
     def _key(self, items: Sequence[Item]) -> str:
         return digest_of([*self._mark, list(items)])

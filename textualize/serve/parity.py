@@ -7,7 +7,7 @@ itself. All three should read the same tokens, and then answer alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,15 @@ class Parity:
         return asdict(self) | found
 
 
-def server_parity(client: Client, run: Path, records: Sequence[Record]) -> Parity:
+def server_parity(
+    client: Client,
+    run: Path,
+    records: Sequence[Record],
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Parity:
     """Return how a server's answers compare with those of the run folder it serves.
+
+    `progress` is called with (answered by the server, total, clip id).
 
     Raises:
         TextualizeError: no clips, a run that cannot be served, or a server that cannot be asked.
@@ -93,7 +100,7 @@ def server_parity(client: Client, run: Path, records: Sequence[Record]) -> Parit
         raise TextualizeError("no clips to compare")
     (served,) = open_runs([run], weights=True).values()
     method = served.method
-    told = client.told(records)
+    told = client.told(records, progress)
     items, losses = prepared(method, records)
     local = [
         prediction(method, record, row, lost)

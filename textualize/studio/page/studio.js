@@ -335,9 +335,9 @@ async function save(replace) {
       return;
     }
     dirty = false;
-    $("saved").textContent = `saved; to train with it: ${found.train}`;
     await offer();
     $("origin").value = origin = found.origin;
+    $("saved").textContent = `saved; to train with it: ${found.train}`;
   } catch (error) { $("saved").textContent = error.message; }
 }
 
