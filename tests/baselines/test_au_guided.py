@@ -29,6 +29,7 @@ from textualize.baselines.task import Task
 from textualize.datasets.synthetic_faces import face_tracks, striped, template
 from textualize.errors import TextualizeError
 from textualize.extract.face.ibug import MESH, OF_MESH
+from textualize.finetune.baseline import macs
 from textualize.types import Clip, Record
 
 TASK = Task("classes", False, 3, ("neutral", "happiness", "surprise"))
@@ -205,6 +206,16 @@ def test_without_weight_the_gradients_are_those_of_plain_classification():
     assert mine.keys() == plain.keys()
     assert all(torch.equal(mine[n], plain[n]) for n in plain)
     assert net.told() == {}
+
+
+def test_the_control_draws_each_map_on_another_picture_s_landmarks_while_training():
+    batch = batch_of(4, 1, targets=[1, 1, 1, 1])
+    plain = make().train().maps(batch).values
+    control = make(shuffled=True)
+    mixed = control.train().maps(batch).values
+    assert sorted(x.sum().item() for x in mixed) == sorted(x.sum().item() for x in plain)
+    assert not any(torch.equal(x, y) for x, y in zip(mixed, plain, strict=True))
+    assert torch.equal(control.eval().maps(batch).values, plain)
 
 
 def test_a_neutral_batch_is_classified_only():
@@ -419,3 +430,23 @@ def test_the_striped_regions_of_synthetic_faces_are_where_the_stripes_are():
         inside = striped(points, label, SIDE)
         assert 0.02 < inside.mean() < 0.25
     assert not (striped(points, "same", SIDE) & striped(points, "different", SIDE)).any()
+
+
+@pytest.mark.parametrize(("width", "side"), [(8, 48), (16, 112)])
+def test_parameters_and_products_are_those_of_the_formulas(width, side):
+    """A 7 x 7 stem, then stages of two 3 x 3 convolutions and, but in the first, a 1 x 1 beside."""
+    net = make(width=width)
+    stem, wide = 7 * 7 * 3 * width, [width, width, 2 * width, 4 * width, 8 * width]
+    sizes = [side // 4, side // 8, side // 8, side // 8]  # large maps: the last two are not halved
+    parameters, products = stem + 2 * width, stem * (side // 2) ** 2
+    for given, out, size in zip(wide, wide[1:], sizes, strict=False):
+        beside = given * out if given != out else 0
+        weights = 9 * given * out + 9 * out * out + beside
+        parameters += weights + 2 * out * (3 if beside else 2)  # of the batch norms
+        products += weights * size**2
+    head = wide[-1] * 3
+    assert sum(p.numel() for p in net.parameters()) == parameters + head + 3
+    one = replace(
+        batch_of(1, 1), pixels=torch.rand(1, 3, 1, side, side), seen=torch.ones(1, 1).bool()
+    )
+    assert macs(net, one) == products + head

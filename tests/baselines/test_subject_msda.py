@@ -238,6 +238,7 @@ def test_the_nearest_source_comes_first(by):
     target = torch.randn(20, 3, generator=g) + torch.tensor([0.0, 0, 3])
     assert ranked(target, sources, by) == [1, 2, 0]
     assert ranked(target, {5: target, 3: target}, by) == [3, 5]
+    assert ranked(target[:1], {0: sources[0], 1: sources[1][:1]}, by) == [1, 0]
 
 
 def test_only_the_chosen_sources_are_adapted_from():
@@ -396,6 +397,5 @@ def test_adapting_to_people_beats_learning_from_others_alone():
             {**off, "track": "people_aligned"},
         )
     )
-    print(alone, adapted, told, aligned)
     assert alone + 0.03 < adapted < aligned
     assert alone < told < aligned

@@ -5,7 +5,7 @@ from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from textualize.datasets.folds import grouped_folds, made_folds
+from textualize.datasets.folds import grouped_folds, made_folds, subject_folds
 from textualize.datasets.given import Fold, given_fold, leaks, read_folds, write_folds
 from textualize.errors import TextualizeError
 from textualize.types import Clip
@@ -65,6 +65,22 @@ def test_folds_come_back_from_their_file(tmp_path):
     assert made_folds(made, str(tmp_path / "f.json")) == folds
     fewer = read_folds(tmp_path / "f.json", made[1:])
     assert all("1 of the listed clips are not there" in f.leaks[0] for f in fewer)
+
+
+def test_clips_to_adapt_to_come_back_from_the_file_and_are_part_of_the_digest(tmp_path):
+    made = [Clip(f"s{s}c{i}", None, subject=f"s{s}", label="ab"[i % 2])
+            for s in range(4) for i in range(6)]  # fmt: skip
+    path = tmp_path / "f.json"
+    write_folds(path, subject_folds(made), {})
+    assert read_folds(path, made) == subject_folds(made)
+    fewer = read_folds(path, made[1:])  # a clip to adapt to is gone from the first fold
+    assert len(fewer[0].unlabelled) == 2
+    assert "1 of the listed clips are not there" in fewer[0].leaks[0]
+    value = json.loads(path.read_text())
+    value["folds"][0]["unlabelled"] = []
+    path.write_text(json.dumps(value))
+    with pytest.raises(TextualizeError, match="changed by hand"):
+        read_folds(path, made)
 
 
 def test_leaks_are_kept_and_hand_made_changes_are_found(tmp_path):

@@ -11,6 +11,7 @@ from textualize.evaluate.suite import Suite, run_suite
 from textualize.evaluate.tables import against_one_another
 from textualize.evaluate.verify import verify_report
 from textualize.finetune.recipe import load_recipe
+from textualize.labels import NUMBERS
 from textualize.store import Corpus, Entry, Item, write_item
 from textualize.types import Clip, Prediction, Status, Track
 
@@ -40,6 +41,12 @@ def test_words_are_cut_by_modalities_and_features_by_tracks(recipes):
 def test_letters_stand_in_one_order_and_methods_can_be_chosen(recipes):
     found, told = ablated(Ablation(sets=["VT"], methods=["bag-of-words"]), recipes)
     assert set(found) == {"bag-of-words-TV"} and [a.letters for a in told] == ["TV"]
+
+
+def test_what_a_recipe_leaves_to_the_labels_is_left_to_them(recipes):
+    found, _ = ablated(Ablation(sets=["V"], methods=["concat"]), recipes)
+    assert recipes["concat"].resolved(NUMBERS).select == "ccc"
+    assert found["concat-V"].resolved(NUMBERS).select == "ccc"
 
 
 def test_tracks_of_no_group_need_a_modality(recipes):

@@ -154,12 +154,20 @@ def test_numbers_have_their_own_scores(people, tmp_path):
         ({"claims": [{"better": "jca", "than": "linear", "says": ""}]}, "claims are of 'jca'"),
         ({"claims": [{"better": "linear", "than": "concat", "says": "", "p": 1}]}, "p"),
         ({"robustness": {"modalities": {}, "share": [1]}}, "share"),
+        ({"robustness": {"modalities": {}, "methods": ["jca"]}}, "robustness is of 'jca'"),
         ({"synthetic": {"clips": 3}}, "clips"),
     ],
 )
 def test_unusable_keys_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         suite(**changes)
+
+
+def test_robustness_is_of_the_methods_asked_for(corpus, done, tmp_path):
+    _, _, where, _ = done
+    asked = {"modalities": {"face": ["aus"]}, "shares": [1.0], "methods": ["linear"]}
+    found = run_suite(suite(robustness=asked), corpus, where / "runs", tmp_path / "report")
+    assert {w.method for w in found.report.weakened} == {"linear"}
 
 
 def test_a_modality_nobody_has_is_one_line(corpus, tmp_path):

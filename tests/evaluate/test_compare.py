@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, ttest_1samp
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -362,6 +362,28 @@ def test_p_is_below_five_percent_where_the_interval_leaves_out_0(seed, groups, s
         assert found.low > 0 or found.high < 0
     if found.p > 0.055:
         assert found.low <= 0 <= found.high
+
+
+@pytest.mark.parametrize("more", [0.05, 0.1, 0.2, 0.3])
+@pytest.mark.parametrize("groups", [12, 16, 40])
+def test_p_is_about_that_of_a_t_test_of_the_groups_far_into_the_tail(more, groups):
+    rng = np.random.default_rng(groups)
+    true = rng.integers(0, 3, 30 * groups)
+    owners = np.arange(len(true)) % groups
+    gain = np.clip(more + 0.05 * rng.standard_normal(groups), 0.0, 0.5)
+    draw = rng.random(len(true))
+    right_b = draw < 0.5
+    right_a = draw < 0.5 + gain[owners]
+    ids, names = tuple(map(str, range(len(true)))), tuple(f"g{o}" for o in owners)
+    one, two = (
+        Answers(m, ids, true, np.where(right, true, (true + 1) % 3), names, 3)
+        for m, right in (("a", right_a), ("b", right_b))
+    )
+    found = compare.paired_difference(one, two, "accuracy")
+    each = np.array([(right_a ^ right_b)[owners == g].mean() for g in range(groups)])
+    expected = float(ttest_1samp(each, 0.0).pvalue)
+    assert found.p > 0
+    assert abs(np.log10(found.p) - np.log10(expected)) < 0.25 * max(1.0, -np.log10(expected))
 
 
 # --- simulated truth ----------------------------------------------------------------------------

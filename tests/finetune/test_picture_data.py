@@ -95,10 +95,22 @@ def test_dmsn_learns_numbers(tmp_path):
     numbers = [r.with_label(float(i % 2)) for i, r in enumerate(TRAIN)]
     held = [r.with_label(float(i % 2)) for i, r in enumerate(HELD)]
     run = train(recipe("dmsn", epochs=1), numbers, held, tmp_path / "run")
-    said = PictureMethod.load(run.path).predict(held)
+    said = PictureMethod.load(run.path).predict([*held, Record(Clip("blind", None))])
     assert all(0 <= p.label <= 1 for p in said)
+    assert said[-1].label == 0.5 and said[-1].text == "the mean: no pictures: no track 'crops'"
     about = json.loads((run.path / "model.json").read_text())
     assert about["task"]["kind"] == "values"
+
+
+def test_a_backbone_learns_at_its_own_rate(tmp_path):
+    """At a rate of 0 it stays as it was made, after one epoch as after two; the head does not."""
+    nets = [
+        trained(tmp_path / str(n), recipe(epochs=n, backbone_rate=0.0))[1].network for n in (1, 2)
+    ]
+    same = {k: torch.equal(p, dict(nets[1].named_parameters())[k])
+            for k, p in nets[0].named_parameters()}  # fmt: skip
+    assert any(k.startswith("reader.") for k in same)
+    assert all(alike == k.startswith("reader.") for k, alike in same.items())
 
 
 def test_no_backbone_file_is_needed_to_read_a_run_back(tmp_path):

@@ -315,7 +315,10 @@ def test_a_cluster_is_shared_by_threads_or_gpus(nodes, gpus, threads, alone, sha
     class Ray:
         @staticmethod
         def nodes():
-            head = [{"Alive": True, "Resources": {}}, {"Alive": False, "Resources": {"CPU": 1}}]
+            head = [
+                {"Alive": True, "Resources": {"CPU": 0.5}},
+                {"Alive": False, "Resources": {"CPU": 1}},
+            ]
             return head + [{"Alive": True, "Resources": {"CPU": float(n)}} for n in nodes]
 
         @staticmethod

@@ -78,18 +78,18 @@ class Made:
     corpus: Path
     bag: Path
     llm: Path
-    floor: Path
+    linear: Path
 
     @property
     def runs(self) -> list[Path]:
-        return [self.llm, self.bag, self.floor]
+        return [self.llm, self.bag, self.linear]
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Made:
     folder = tmp_path_factory.mktemp("studio")
-    found = Made(corpus(folder / "corpus"), folder / "bag", folder / "llm", folder / "floor")
-    recipes = {"bag-of-words": found.bag, "text-llm": found.llm, "majority": found.floor}
+    found = Made(corpus(folder / "corpus"), folder / "bag", folder / "llm", folder / "linear")
+    recipes = {"bag-of-words": found.bag, "text-llm": found.llm, "linear": found.linear}
     for recipe, out in recipes.items():
         line = ["train", recipe, "--corpus", str(found.corpus), "--out", str(out)]
         for setting in _TINY.split() if recipe == "text-llm" else ():

@@ -299,7 +299,7 @@ def test_unknown_templates_are_refused(client, origin):
 # --- runs -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("run", ["llm", "bag", "floor"])
+@pytest.mark.parametrize("run", ["llm", "bag", "linear"])
 def test_an_answer_is_that_of_predict(client, studio, run):
     found = last(client.post(f"{AT}/ask", json={"clip": "s3c1", "run": run}))["html"]
     record = studio.shelf.record("s3c1")
@@ -326,11 +326,12 @@ def test_a_clip_that_was_learned_is_marked(client):
     assert "train part: it has learned this answer" in found
 
 
-def test_contributions_are_those_of_explain(client, studio):
+@pytest.mark.parametrize("run", ["llm", "bag", "linear"])
+def test_contributions_are_those_of_explain(client, studio, run):
     from textualize.explain import explain
 
-    found = last(client.post(f"{AT}/ask", json={"clip": "s3c1", "run": "llm", "explain": True}))
-    effects = explain(studio.runs["llm"].method, studio.shelf.record("s3c1")).effects
+    found = last(client.post(f"{AT}/ask", json={"clip": "s3c1", "run": run, "explain": True}))
+    effects = explain(studio.runs[run].method, studio.shelf.record("s3c1")).effects
     assert effects and all(f"{e.change:+.3f}" in found["html"] for e in effects[:12])
 
 
@@ -351,7 +352,7 @@ def test_two_templates_are_compared_on_validation(client, studio):
 
 @pytest.mark.parametrize(
     ("changes", "part"),
-    [({"run": "floor"}, "reads no prompt"), ({"b": "run:bag"}, "same template")],
+    [({"run": "linear"}, "reads no prompt"), ({"b": "run:bag"}, "same template")],
 )
 def test_what_cannot_be_compared_is_told(client, changes, part):
     asked = {"run": "bag", "a": "run:bag", "b": "edited", "draft": draft(client, text="x")}

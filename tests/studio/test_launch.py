@@ -13,7 +13,7 @@ from textualize.studio.launch import Opening, opened
 
 
 def test_runs_are_known_by_name_and_what_they_read(loaded):
-    assert list(loaded.runs) == ["llm", "bag", "floor"]
+    assert list(loaded.runs) == ["llm", "bag", "linear"]
     assert [r.template is not None for r in loaded.runs.values()] == [True, True, False]
     assert loaded.desk.names()["run"] == ["llm", "bag"]
     assert (loaded.shelf.clips, loaded.shelf.sealed) == (43, 8)

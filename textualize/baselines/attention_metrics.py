@@ -134,7 +134,7 @@ def region(maps: Tensor) -> Tensor:
 
 
 def others(count: int, generator: torch.Generator | None = None) -> Tensor:
-    """Return for each of so many faces another one at random, (count,): the shuffled control.
+    """Return for each of so many faces another one at random, (count,), for a control.
 
     No face gets itself, unless there is one only.
     """

@@ -21,7 +21,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from textualize.baselines.attention_metrics import CRITERIA, Criterion, alignment, class_map
+from textualize.baselines.attention_metrics import (
+    CRITERIA,
+    Criterion,
+    alignment,
+    class_map,
+    others,
+)
 from textualize.baselines.au_map import (
     Codebook,
     HeatMaps,
@@ -59,7 +65,8 @@ class AuGuided(Network):
 
     weight: lambda of the alignment; 0 is plain classification. layers: those that are aligned, 1
     the first, -1 the last. actions: label -> its action units, for labels that are no emotions, or
-    in place of the codebook's. relative: see `heat_maps`. The others: see `Backbone`.
+    in place of the codebook's. relative: see `heat_maps`. shuffled: maps of training are drawn on
+    the landmarks of another picture of the batch, the control. The others: see `Backbone`.
     """
 
     reads: ClassVar[Literal["streams", "functionals", "pictures"]] = "pictures"
@@ -80,6 +87,7 @@ class AuGuided(Network):
         codebook: Codebook = "facs",
         relative: bool = True,
         actions: Mapping[str, Sequence[int]] | None = None,
+        shuffled: bool = False,
     ) -> None:
         """Raises TextualizeError for values, an unknown criterion, layer or label."""
         super().__init__(widths, task)
@@ -93,7 +101,7 @@ class AuGuided(Network):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.backbone.width, task.outputs)
         self.weight, self.criterion = weight, criterion
-        self.codebook, self.relative = codebook, relative
+        self.codebook, self.relative, self.shuffled = codebook, relative, shuffled
         self.layers = _layers(layers, self.backbone.depth)
         self.class_actions: Tensor
         self.register_buffer("class_actions", self._class_actions(actions or {}), persistent=False)
@@ -168,9 +176,10 @@ class AuGuided(Network):
         clips = torch.nonzero(batch.seen)[:, 0]
         target = batch.targets[clips]
         actions = self.class_actions[target.clamp(min=0)] & (target >= 0)[:, None]
-        return heat_maps(
-            landmarks_of(batch), actions, size, codebook=self.codebook, relative=self.relative
-        )
+        points = landmarks_of(batch)
+        if self.shuffled and self.training:
+            points = points[others(len(points))]
+        return heat_maps(points, actions, size, codebook=self.codebook, relative=self.relative)
 
     def _logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(self.dropout(features.mean((2, 3))))

@@ -79,6 +79,7 @@ class Backbone(nn.Module):
         states = getattr(out, "reshaped_hidden_states", None) or out.hidden_states
         return [*(as_map(x) for x in states[:-1]), as_map(out.last_hidden_state)]
 
+    @torch.enable_grad()
     def _measure(self) -> tuple[int, int]:
         """Return `width` and `depth`; what no layer's map depends on (a pooler) is frozen."""
         side = getattr(self.model.config, "image_size", None) or 64

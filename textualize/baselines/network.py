@@ -68,6 +68,10 @@ class Network(nn.Module):
         """Return the loss of the present stage, a scalar."""
         return self.task.loss(self(batch), batch)
 
+    def rates(self) -> dict[str, float]:
+        """Return for parts by name what share of the learning rate they learn at, where not all."""
+        return {}
+
     def resolved(self) -> dict[str, Any]:
         """Return settings as they came out, to build it again without other files."""
         return {}

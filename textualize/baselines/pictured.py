@@ -56,7 +56,8 @@ class PictureMethod:
     def predict(self, records: Sequence[Record]) -> list[Prediction]:
         """Return one prediction per record, in order, read one by one.
 
-        The label of a record without pictures is None; its text says why.
+        A record without pictures has the label None, or the training mean where labels are
+        numbers; its text says so, and why.
         """
         self.network.eval()
         device = next(self.network.parameters()).device
@@ -65,14 +66,19 @@ class PictureMethod:
             reel = open_reel(record, self.reading)
             if isinstance(reel, str):
                 log.warning("%s: clip '%s' has no pictures: %s", self.name, record.clip.id, reel)
-                said = f"no pictures: {reel}"
-                found.append(Prediction(record.clip.id, self.name, None, text=said))
+                found.append(self._blind(record.clip.id, reel))
                 continue
             one = PictureSource([reel], torch.zeros(1), torch.ones(1)).to(device)
             with torch.inference_mode():
                 out = self.network(one.take(torch.tensor([0])))[0]
             found.append(self._answer(record.clip.id, out))
         return found
+
+    def _blind(self, clip_id: str, why: str) -> Prediction:
+        if self.task.kind == "values":
+            mean = float(self.task.numbers(torch.zeros(1))[0])  # targets are standardised
+            return Prediction(clip_id, self.name, mean, text=f"the mean: no pictures: {why}")
+        return Prediction(clip_id, self.name, None, text=f"no pictures: {why}")
 
     def _answer(self, clip_id: str, out: Tensor) -> Prediction:
         if self.task.kind == "values":

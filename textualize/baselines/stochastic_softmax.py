@@ -88,7 +88,8 @@ class StochasticSoftmax(Network):
     "softmax" draws by score, "uniform" evenly, pooling alike: the control. warm_up and
     exploration: visits of a video before, see `ScoreBank`. backbone, width: see `Backbone`, which
     is inflated; or "dmsn-a", "-b", "-c" (`dmsn.py`, a reconstruction) with a stem of that width,
-    which gives pieces scores of their own. padding: of the inflated one, "zeros" as released.
+    which gives pieces scores of their own. backbone_rate: the share of the learning rate that the
+    backbone learns at. padding: of the inflated one, "zeros" as released.
     """
 
     reads: ClassVar[Literal["streams", "functionals", "pictures"]] = "pictures"
@@ -105,6 +106,7 @@ class StochasticSoftmax(Network):
         exploration: int = 5,
         backbone: str | Mapping[str, Any] = SMALL,
         width: int = 16,
+        backbone_rate: float = 1.0,
         padding: Padding = "replicate",
         hidden: int = 128,
         dropout: float = 0.5,
@@ -117,6 +119,7 @@ class StochasticSoftmax(Network):
             )
         self.steps, self.beta, self.sampling = steps, beta, sampling
         self.warm_up, self.exploration = warm_up, exploration
+        self.backbone_rate = backbone_rate
         self.reader: FrameVectors | PieceVectors
         if isinstance(backbone, str) and backbone.startswith(_DMSN):
             self.reader = PieceVectors(backbone.removeprefix(_DMSN), width, steps)
@@ -127,6 +130,10 @@ class StochasticSoftmax(Network):
             nn.Linear(self.reader.width, hidden), nn.ReLU(), nn.Linear(hidden, task.outputs)
         )
         self.bank: ScoreBank | None = None
+
+    def rates(self) -> dict[str, float]:
+        """Return the backbone's share of the learning rate."""
+        return {"reader": self.backbone_rate}
 
     def resolved(self) -> dict[str, Any]:
         """Return the settings the network is built from again without the backbone's files."""

@@ -69,13 +69,14 @@ def confident_labels(views: Tensor, threshold: float, *, agreement: bool = True)
 def ranked(target: Tensor, sources: Mapping[int, Tensor], by: Ranking) -> list[int]:
     """Return the subjects of `sources` from most to least alike a target's features (n, F).
 
-    By their multi-kernel discrepancy (unbiased: small subjects are no further for being small) or
-    by the cosine of mean features; of equals the lower number comes first.
+    By their multi-kernel discrepancy (unbiased, so that few clips make nobody further, unless
+    someone has one clip) or by the cosine of mean features; of equals the lower number comes first.
     """
     if by == "cosine":
         far = {s: -float(closeness(target, f)) for s, f in sources.items()}
     else:
-        far = {s: float(mmd(target, f, unbiased=True)) for s, f in sources.items()}
+        unbiased = min(len(f) for f in (target, *sources.values())) > 1
+        far = {s: float(mmd(target, f, unbiased=unbiased)) for s, f in sources.items()}
     return sorted(far, key=lambda s: (far[s], s))
 
 
@@ -128,7 +129,7 @@ class SubjectMSDA(Network):
         dropout: float = 0.3,
         discrepancy: Discrepancy = "mmd",
         weight: float = 0.1,
-        target_weight: float = 0.1,
+        target_weight: float = 1.0,
         pseudo_labels: bool = True,
         threshold: float = 0.9,
         fall: float = 0.02,

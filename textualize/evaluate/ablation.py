@@ -101,7 +101,7 @@ def _on(recipe: Recipe, letters: str, of_track: Mapping[str, str]) -> Recipe | N
             return None
         changed = {"tracks": tracks, "groups": groups}
     try:
-        return type(recipe).model_validate({**recipe.model_dump(), **changed})
+        return type(recipe).model_validate({**recipe.model_dump(exclude_unset=True), **changed})
     except ValidationError as error:
         raise TextualizeError(
             f"{recipe.method} on {letters}: {error.errors()[0]['msg'].lower()}"

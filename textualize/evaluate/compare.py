@@ -32,6 +32,7 @@ from textualize.evaluate.tallies import LOWER_IS_BETTER, score_tallies
 DRAWS = 2000
 FEW_GROUPS = 10  # below this even an expanded percentile interval is too narrow
 LEVEL = 0.95
+COUNTED = 10  # draws beyond 0 from which on their share is a measurement
 Statistic = str | Callable[[Float64], Float64]
 _CHUNK = 250  # draws whose weights are held at once
 
@@ -232,12 +233,19 @@ def tail(groups: int) -> float:
     return float(norm.sf(_widening(groups) * student_t.isf(outside, groups - 1)))
 
 
-def _two_sided(side: int, draws: int, groups: int) -> float:
-    """The p at which the interval just reaches 0, of `side` draws on the other side of 0."""
-    share = (side + 1) / (draws + 1)
+def _two_sided(change: Float64, value: float, groups: int) -> float:
+    """The p at which the interval just reaches 0, of a difference and its draws.
+
+    Where fewer than `COUNTED` draws lie on the other side of 0, how many is chance: the tail is
+    then that of a normal distribution with the draws' spread.
+    """
+    side = min(int((change <= 1e-12).sum()), int((change >= -1e-12).sum()))
+    share = (side + 1) / (len(change) + 1)
     if share >= 0.5 or groups < 2:
         return min(1.0, 2.0 * share)
-    return float(2.0 * student_t.sf(norm.isf(share) / _widening(groups), groups - 1))
+    spread = float(change.std())
+    far = abs(value) / spread if side < COUNTED and spread > 0 else float(norm.isf(share))
+    return float(2.0 * student_t.sf(far / _widening(groups), groups - 1))
 
 
 def _percentiles(drawn: Float64, value: float, groups: int) -> tuple[float, float]:
@@ -271,7 +279,9 @@ def paired_difference(
 
     The p-value is that at which the interval would just reach 0: from the smaller share of draws
     with d <= 0 or d >= 0, counting one more than was drawn (Davison & Hinkley 1997, eq. 4.11), and
-    widened for few groups as the interval is.
+    widened for few groups as the interval is. Where next to no draw is there, so that 2000 draws
+    cannot tell 0.005 from 0.00001 and a correction for many comparisons could never be passed, the
+    tail is the normal one of the draws' spread.
 
     Raises:
         TextualizeError: the clip sets differ and `intersect` is false, or the two were scored
@@ -286,8 +296,7 @@ def paired_difference(
     scores, drawn = scores_under_draws([a, b], statistic, draws=draws, seed=seed)
     change = drawn[0] - drawn[1]
     found = interval_of(change, float(scores[0] - scores[1]), len(set(a.groups)))
-    side = min(int((change <= 1e-12).sum()), int((change >= -1e-12).sum()))
-    p = _two_sided(side, draws, found.groups)
+    p = _two_sided(change, found.value, found.groups)
     only_a, only_b = _only(a, b) if a.n_classes else (None, None)
     return Difference(
         a=a.method,

@@ -112,10 +112,12 @@ class Suite(BaseModel):
     def _names_are_known(self) -> Suite:
         names = [Path(m).stem for m in self.methods]
         claimed = {x for c in self.claims for x in (c.better, c.than)}
+        weakened = set(self.robustness.methods or () if self.robustness else ())
         for wrong, what in (
             ([n for n, k in Counter(names).items() if k > 1], "methods names '{}' twice"),
             (sorted(self.variants.keys() - set(names)), "variant '{}' is not among methods"),
             (sorted(claimed - set(names)), "claims are of '{}', which is not among methods"),
+            (sorted(weakened - set(names)), "robustness is of '{}', which is not among methods"),
         ):
             if wrong:
                 raise ValueError(what.format(wrong[0]))

@@ -39,6 +39,8 @@ class Weakening:
     shares: tuple[float, ...] = (0.25, 0.5, 1.0)
     seeds: int | None = None
     """only the first so many seeds of each method; None: all"""
+    methods: tuple[str, ...] | None = None
+    """of the suite's; None: all that read tracks"""
 
 
 def weakened(
@@ -119,9 +121,11 @@ def lost_answers(
         own = [a.cell for a in done if a.cell.name == name]
         seeds = list(dict.fromkeys(cell.seed for cell in own))[: spec.seeds]
         recipe = own[0].recipe
+        if entry(recipe.method).reads != "tracks":
+            continue
+        if spec.methods is not None and name not in spec.methods:
+            continue
         for modality, tracks in spec.modalities.items():
-            if entry(recipe.method).reads != "tracks":
-                continue
             if not set(tracks) & set(getattr(recipe, "tracks", tracks)):
                 continue
             for how in spec.hows:

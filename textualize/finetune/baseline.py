@@ -19,6 +19,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 from rich.markup import escape
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -194,12 +195,19 @@ def _line(training: Training, progress: Progress) -> str:
 
 
 def _optimizer(recipe: NetworkRecipe, network: Network) -> torch.optim.Optimizer:
-    trained = [p for p in network.parameters() if p.requires_grad]
+    """Return the optimizer, a group of parameters for each share of the learning rate."""
+    rates = network.rates()
+    grouped: dict[float, list[nn.Parameter]] = {}
+    for name, p in network.named_parameters():
+        if p.requires_grad:
+            rate = next((r for part, r in rates.items() if name.startswith(f"{part}.")), 1.0)
+            grouped.setdefault(rate, []).append(p)
+    groups = [{"params": own, "rate": rate} for rate, own in sorted(grouped.items(), reverse=True)]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
-            trained, recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+            groups, recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
         )
-    return torch.optim.AdamW(trained, recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
 
 
 def _start(training: Training, progress: Progress, held: Source) -> None:
@@ -230,7 +238,7 @@ def _one_epoch(
     for start in range(0, len(data), size):
         done = (progress.epoch + start / len(data)) / recipe.epochs
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
+            group["lr"] = group["rate"] * recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
         rows = order[start : start + size]
         batch = network.draw(data, rows)
         if isinstance(recipe, FeatureRecipe) and recipe.drop_stream:

@@ -67,6 +67,8 @@ class StochasticSoftmaxRecipe(PictureRecipe):
     """small, from scratch; folder or hub id of a vision model of transformers; dmsn-a, -b, -c"""
     width: int = Field(16, ge=4)
     """channels of the first stage of small, of four; of dmsn's stem"""
+    backbone_rate: float = Field(1.0, ge=0, le=1)
+    """share of the learning rate the backbone learns at; 0.005 as published, of pretrained ones"""
     padding: Literal["replicate", "zeros"] = "replicate"
     """before the first and after the last picture; zeros as released"""
     hidden: int = Field(128, ge=4)
@@ -105,6 +107,8 @@ class AuGuidedRecipe(PictureRecipe):
     """lengths by the distance of the eyes; false: of the picture's side, as published"""
     actions: dict[str, list[int]] = {}
     """label -> its action units: for labels that are no emotions, or in the codebook's place"""
+    shuffled: bool = False
+    """draw the maps of training on another picture's landmarks: the control"""
     backbone: str = "small"
     """small, from scratch; or the folder or hub id of a vision model of transformers"""
     width: int = Field(16, ge=4)

@@ -142,15 +142,15 @@ def _share(ray: Any, threads: int, *, alone: bool) -> tuple[int, Json]:
 
     One a GPU; without any, as many as have `threads` CPUs each, or one a machine (`alone`).
     """
-    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]
+    cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    cpus = [own for own in cpus if own]  # a head node may give none
     gpus = int(ray.cluster_resources().get("GPU", 0))
     if gpus:
         return gpus, {"num_cpus": 1, "num_gpus": 1}
-    if not nodes:
+    if not cpus:
         raise TextualizeError("the Ray cluster has neither a CPU nor a GPU to give")
-    cpus = [int(node["CPU"]) for node in nodes]
     each = min(threads, *cpus)
-    count = len(nodes) if alone else sum(own // each for own in cpus)
+    count = len(cpus) if alone else sum(own // each for own in cpus)
     return count, {"num_cpus": each}
 
 
