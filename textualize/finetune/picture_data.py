@@ -73,8 +73,15 @@ def prepare_pictures(
         augment=Augment(**recipe.augment.model_dump()) if recipe.augment else None,
         workers=recipe.workers,
     )
+    # without gradients, three times the pictures of a training step fit
+    longest = max(reel.length for reel in held_reels)
+    fits = 3 * recipe.batch_size * recipe.frames // longest
     checked = PictureSource(
-        held_reels, asked.validation, torch.ones(len(held)), workers=recipe.workers
+        held_reels,
+        asked.validation,
+        torch.ones(len(held)),
+        workers=recipe.workers,
+        at_once=max(1, min(fits, recipe.batch_size)),
     )
     told = [f"{recipe.method}: {n} (training)" for n in notes]
     told += [f"{recipe.method}: {n} (validation)" for n in held_notes]
