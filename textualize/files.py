@@ -129,6 +129,14 @@ def add_line(path: Path, line: str) -> None:
         raise not_written(path, error) from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a JSONL file: a text in one may hold any other break of lines.
+
+    Raises OSError where it cannot be read.
+    """
+    return [line for line in path.read_text("utf-8").split("\n") if line]
+
+
 def read_json(path: Path, what: str) -> Json:
     """Return a JSON object; raises TextualizeError naming `what` if it is missing or damaged."""
     try:

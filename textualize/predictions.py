@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from textualize.errors import TextualizeError
-from textualize.files import Json, write_text_atomic
+from textualize.files import Json, read_lines, write_text_atomic
 from textualize.types import Prediction, Track
 
 
@@ -58,7 +58,7 @@ def read_predictions(path: Path) -> list[Prediction]:
         TextualizeError: the file is missing or a line is damaged.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_lines(path)
     except OSError:
         raise TextualizeError(f"no predictions at {path}") from None
     found = []

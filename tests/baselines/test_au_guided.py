@@ -366,7 +366,7 @@ def method_of(net):
 
 
 def settings_of(net):
-    kept = {k: getattr(net, k) for k in ("weight", "criterion", "codebook", "relative")}
+    kept = {k: getattr(net, k) for k in ("weight", "codebook", "relative")}
     return {**kept, "layers": [-1], "width": 8, "large_maps": True, **net.resolved()}
 
 

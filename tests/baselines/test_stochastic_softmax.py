@@ -18,7 +18,10 @@ def network(seed=0, **options):
 
 
 def source(videos, labels, frames=0):
-    reels = [TrackReel(v, np.arange(len(v)), None, v.shape[1], len(v)) for v in videos]
+    reels = [
+        TrackReel(v, np.arange(len(v)), np.arange(len(v)) / 5, None, v.shape[1], len(v))
+        for v in videos
+    ]
     return PictureSource(reels, torch.tensor(labels), torch.ones(len(reels)), frames=frames)
 
 

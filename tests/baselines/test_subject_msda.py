@@ -12,6 +12,7 @@ from textualize.baselines.subject_msda import (
     Domains,
     SubjectMSDA,
     confident_labels,
+    information,
     ranked,
     threshold_at,
 )
@@ -221,6 +222,32 @@ def test_one_source_or_no_subjects_are_refused():
 def test_what_it_cannot_answer_is_refused(task, wanted):
     with pytest.raises(TextualizeError, match=wanted):
         network(task=task)
+
+
+# the epoch
+
+
+def test_information_is_what_answers_tell_apart():
+    sure = torch.eye(4, dtype=torch.float64)
+    assert information(sure) == pytest.approx(np.log(4))
+    assert information(sure[:1].repeat(9, 1)) == pytest.approx(0)  # sure, and always the same
+    assert information(torch.full((9, 4), 0.25)) == pytest.approx(0)
+    some = torch.tensor([[0.9, 0.1], [0.4, 0.6]], dtype=torch.float64)
+    joint = some.numpy() / 2
+    apart = joint.sum(1, keepdims=True) * joint.sum(0)
+    assert information(some) == pytest.approx((joint * np.log(joint / apart)).sum())
+
+
+def test_information_chooses_while_adapting_and_reads_the_target_alone():
+    data, _ = people()
+    net = train(network(choose="information"), data, epochs=1)
+    own = data.functionals[data.subjects < 0]
+    one = Batch({}, {}, own, torch.zeros(len(own)), torch.ones(len(own)))
+    with torch.no_grad():
+        assert net.criterion() == pytest.approx(information(net(one).softmax(-1)))
+    net.begin("source")
+    assert net.criterion() is None
+    assert train(network(), data, epochs=1).criterion() is None
 
 
 # the ranking of sources

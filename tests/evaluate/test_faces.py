@@ -69,4 +69,3 @@ def test_a_page_has_pictures_only_where_they_are_asked_for(invented, video):
     assert shown.count("<img") == MOST and 'alt="the clip at 0.' in shown
     assert "show the people recorded" in shown and "No pictures: the clip has no file." in shown
     assert "img-src data:" in shown and "http" not in shown.replace("http-equiv", "")
-

@@ -142,3 +142,12 @@ def test_a_file_that_is_gone_or_unsigned_is_named(copy):
     (copy / DIGESTS).unlink()
     with pytest.raises(TextualizeError, match="digests of a report"):
         verify_report(copy)
+
+
+def test_a_text_may_hold_any_break_of_lines(copy):
+    path = copy / "predictions.jsonl"
+    first, rest = path.read_text("utf-8").split("\n", 1)
+    odd = {**json.loads(first), "text": "one\u2028two\x85three\x1cfour"}
+    path.write_text(json.dumps(odd, ensure_ascii=False) + "\n" + rest, "utf-8")
+    signed_again(copy)
+    assert verify_report(copy).equal

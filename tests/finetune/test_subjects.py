@@ -70,6 +70,16 @@ def test_it_trains_predicts_and_says_to_whom_it_adapted(tmp_path):
     assert not list(run_leaks("subject-msda", run.path))
 
 
+def test_the_epoch_can_be_chosen_by_what_the_answers_tell_apart(tmp_path):
+    own = recipe(epochs=5, patience=5, choose="information")
+    run = train(own, TRAIN, HELD, tmp_path / "run", unlabelled=TARGET)
+    lines = [x for x in run.metrics() if x["stage"] == "adapt"]
+    assert all("validation_macro_f1" in x for x in lines)
+    best = max(lines, key=lambda x: x["criterion"])
+    assert [x["epoch"] for x in lines if x["selected"]] == [best["epoch"]]
+    assert "tell of the unlabelled clips apart" in (run.path / "README.md").read_text("utf-8")
+
+
 def test_clips_it_adapts_to_may_be_those_asked_about_and_that_is_said(tmp_path):
     tested = [r.clip.id for r in TARGET]
     run = train(recipe(epochs=1), TRAIN, HELD, tmp_path / "run", test=tested, unlabelled=TARGET)

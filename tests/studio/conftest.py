@@ -28,10 +28,11 @@ AT = f"/{TOKEN}"
 FILM = next((Path(textualize.demo.__file__).parent / "clips").glob("*.mp4"))
 SAID = {"calm": "all is well with me", "happy": "how lovely this is"}
 ATTACK = "<script>alert(1)</script>"
-_TINY = (
-    "model=scratch lora=null scratch.hidden=32 scratch.layers=2 scratch.heads=2 "
-    "scratch.vocabulary=400 max_tokens=160 epochs=1 batch_size=8"
-)
+_SETTINGS = {
+    "text-llm": "model=scratch lora=null scratch.hidden=32 scratch.layers=2 scratch.heads=2 "
+    "scratch.vocabulary=400 max_tokens=160 epochs=1 batch_size=8",
+    "linear": "tracks=[aus]",
+}
 
 
 def entry(folder: Path, name: str, label: str, split: str, subject: str, rng) -> Entry:
@@ -92,7 +93,7 @@ def made(tmp_path_factory) -> Made:
     recipes = {"bag-of-words": found.bag, "text-llm": found.llm, "linear": found.linear}
     for recipe, out in recipes.items():
         line = ["train", recipe, "--corpus", str(found.corpus), "--out", str(out)]
-        for setting in _TINY.split() if recipe == "text-llm" else ():
+        for setting in _SETTINGS.get(recipe, "").split():
             line += ["--set", setting]
         assert run(line) == 0
     return found

@@ -100,7 +100,7 @@ class AuGuided(Network):
         self.backbone = Backbone(backbone, width, large_maps=large_maps)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.backbone.width, task.outputs)
-        self.weight, self.criterion = weight, criterion
+        self.weight, self.aligned_by = weight, criterion
         self.codebook, self.relative, self.shuffled = codebook, relative, shuffled
         self.layers = _layers(layers, self.backbone.depth)
         self.class_actions: Tensor
@@ -145,7 +145,7 @@ class AuGuided(Network):
             return loss
         maps = self.maps(batch)
         parts = [
-            alignment(attention_of(layers[i]), maps.values, maps.drawn, self.criterion)
+            alignment(attention_of(layers[i]), maps.values, maps.drawn, self.aligned_by)
             for i in self.layers
         ]
         aligned = torch.stack(parts).mean()

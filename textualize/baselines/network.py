@@ -48,6 +48,13 @@ class Network(nn.Module):
         """
         return stage == self.stages[-1]
 
+    def criterion(self) -> float | None:
+        """Return what the present stage's epoch is chosen by, higher is better.
+
+        None: what `scored` says. Asked after every epoch, with the network in evaluation mode.
+        """
+        return None
+
     def frozen(self) -> frozenset[str]:
         """Return the names of parameters that get no gradient in the present stage."""
         return frozenset(n for n, p in self.named_parameters() if not p.requires_grad)

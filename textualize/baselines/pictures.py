@@ -114,8 +114,10 @@ class TrackReel:
     pixels: Uint8
     at: NDArray[np.intp]
     """of each picture, its row"""
-    points: Float32 | None
-    """(T, 478, 3) in pixels of the video the crops were made of"""
+    times: NDArray[np.float64]
+    """of each row, in seconds"""
+    mesh: Track | None
+    """the landmarks in pixels of the video that the crops were made of"""
     size: int
     length: int
 
@@ -123,9 +125,8 @@ class TrackReel:
         """See `Reel`."""
         rows = self.at[first : first + count]
         landmarks = np.full((len(rows), POINTS, 2), np.nan, np.float32)
-        if self.points is not None:
-            for i, row in enumerate(rows):
-                landmarks[i] = crop_points(self.points[row], self.size)
+        for i, points in enumerate(_points(self.mesh, self.times[rows])):
+            landmarks[i] = crop_points(points, self.size)
         return resized(self.pixels[rows], self.size), landmarks
 
 
@@ -138,8 +139,8 @@ class FileReel:
     """of each picture, its point on the grid"""
     boxes: Float32 | None
     """(T, 4) x, y, w, h of the face at every point of the grid; None cuts out the middle"""
-    points: Float32 | None
-    """(T, 478, 3) in pixels of the video, at every point of the grid"""
+    mesh: Track | None
+    """the landmarks in pixels of the video"""
     size: int
     length: int
 
@@ -165,13 +166,14 @@ class FileReel:
                 self.media.clip.id, lost, len(rows), piece.span.start,
             )  # fmt: skip
         pictures, landmarks = [], np.full((len(rows), POINTS, 2), np.nan, np.float32)
+        wanted = self.media.span.start + rows / self.media.rate_hz
+        points = _points(self.mesh, wanted)
         for i, (row, found) in enumerate(zip(rows, nearest, strict=True)):
-            when = self.media.span.start + row / self.media.rate_hz
-            found = found if found >= 0 else int(np.abs(times - when).argmin())
+            found = found if found >= 0 else int(np.abs(times - wanted[i]).argmin())
             left, top, side = self._square(frames[found].rgb.shape, int(row))
             pictures.append(resized(patch(frames[found].rgb, left, top, side)[None], self.size))
-            if self.points is not None:
-                landmarks[i] = (self.points[row, :, :2] - (left, top)) * (self.size / side)
+            if len(points):
+                landmarks[i] = (points[i, :, :2] - (left, top)) * (self.size / side)
         return torch.cat(pictures), landmarks
 
     def _piece(self, first: int, beyond: int) -> Media:
@@ -216,9 +218,8 @@ def open_reel(record: Record, reading: Reading) -> Reel | str:
     at = np.flatnonzero(track.values.any((1, 2, 3)))
     if not len(at):
         return "no face"
-    points = _points(record, track.times)
-    pixels = np.asarray(track.values, np.uint8)
-    return TrackReel(pixels, at, points, reading.size, min(len(at), reading.most))
+    pixels, length = np.asarray(track.values, np.uint8), min(len(at), reading.most)
+    return TrackReel(pixels, at, track.times, _mesh(record), reading.size, length)
 
 
 def _file_reel(record: Record, reading: Reading) -> Reel | str:
@@ -240,16 +241,20 @@ def _file_reel(record: Record, reading: Reading) -> Reel | str:
         at = np.flatnonzero(np.isfinite(boxes).all(1))
         if not len(at):
             return "no face"
-    points = _points(record, times)
-    return FileReel(media, at, boxes, points, reading.size, min(len(at), reading.most))
+    length = min(len(at), reading.most)
+    return FileReel(media, at, boxes, _mesh(record), reading.size, length)
 
 
-def _points(record: Record, times: NDArray[np.float64]) -> Float32 | None:
-    """Return the landmarks at these times, (T, 478, 3) in pixels of the video."""
+def _mesh(record: Record) -> Track | None:
     track = record.tracks.get("landmarks")
-    if track is None or track.values.shape[1] != 3 * POINTS:
-        return None
-    return rows_at(track, times).reshape(-1, POINTS, 3)
+    return None if track is None or track.values.shape[1] != 3 * POINTS else track
+
+
+def _points(mesh: Track | None, times: NDArray[np.float64]) -> Float32:
+    """Return the landmarks at these times, (n, 478, 3); (0, 478, 3) where there are none."""
+    if mesh is None:
+        return np.zeros((0, POINTS, 3), np.float32)
+    return rows_at(mesh, times).reshape(-1, POINTS, 3)
 
 
 def rows_at(track: Track, times: NDArray[np.float64]) -> Float32:

@@ -66,6 +66,18 @@ def confident_labels(views: Tensor, threshold: float, *, agreement: bool = True)
     return torch.where(kept, said.gather(0, surest.unsqueeze(0))[0], -1)
 
 
+def information(probabilities: Tensor) -> float:
+    """Return the mutual information of clips and answers (N, C) in nats: 0 to log C.
+
+        H(mean p) - mean H(p)
+
+    High where every answer is sure and not all are the same.
+    """
+    mean = probabilities.mean(0, keepdim=True)
+    entropies = [torch.special.entr(p).sum(-1).mean() for p in (mean, probabilities)]
+    return float(entropies[0] - entropies[1])
+
+
 def ranked(target: Tensor, sources: Mapping[int, Tensor], by: Ranking) -> list[int]:
     """Return the subjects of `sources` from most to least alike a target's features (n, F).
 
@@ -113,7 +125,8 @@ class SubjectMSDA(Network):
     weight and target_weight: gamma and gamma_T. sources: how many subjects, those most alike the
     target, it is adapted from; None takes all. noise: deviation of what is added to the
     standardised features for the other view. align: epochs of adapting by the discrepancy alone;
-    pseudo-labels of a person who is still far off can be sure and wrong.
+    pseudo-labels of a person who is still far off can be sure and wrong. choose: what the epoch
+    of adapting is chosen by; that of the sources is the one with the lowest validation loss.
     """
 
     reads = "functionals"
@@ -137,6 +150,7 @@ class SubjectMSDA(Network):
         align: int = 0,
         agreement: bool = True,
         noise: float = 0.3,
+        choose: Literal["source", "information"] = "source",
         sources: int | None = None,
         rank: Ranking = "mmd",
     ) -> None:
@@ -156,7 +170,7 @@ class SubjectMSDA(Network):
         self.weight, self.target_weight = weight, target_weight
         self.pseudo_labels, self.agreement, self.noise = pseudo_labels, agreement, noise
         self.threshold, self.fall, self.every, self.align = threshold, fall, every, align
-        self.sources, self.rank = sources, rank
+        self.choose, self.sources, self.rank = choose, sources, rank
         self._domains: Domains | None = None
         self._forget()
 
@@ -254,6 +268,15 @@ class SubjectMSDA(Network):
         """Return class probabilities of the clips and of the clips under noise, (2, N, C)."""
         noisy = x + self.noise * torch.randn(x.shape).to(x)
         return torch.stack([self._parts(v)[1].softmax(-1) for v in (x, noisy)])
+
+    @torch.no_grad()
+    def criterion(self) -> float | None:
+        """Return the information of the answers to all targets, where that chooses the epoch."""
+        domains = self._domains
+        if self.choose != "information" or self.stage != "adapt" or not domains:
+            return None
+        rows = torch.cat(list(domains.targets.values()))
+        return information(self._parts(domains.data.functionals[rows])[1].softmax(-1))
 
     # --- its loss -------------------------------------------------------------------------------
 

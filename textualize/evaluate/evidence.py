@@ -21,7 +21,7 @@ from textualize.errors import TextualizeError
 from textualize.evaluate.lines import Training, trained_from_json
 from textualize.evaluate.material import Material, Said
 from textualize.evaluate.weaken import Lost
-from textualize.files import write_json_atomic, write_text_atomic
+from textualize.files import read_lines, write_json_atomic, write_text_atomic
 from textualize.store import clip_from_json, clip_json
 from textualize.types import Clip
 
@@ -116,7 +116,7 @@ def read_evidence(folder: Path) -> Evidence:
 def _lines(path: Path, keys: Sequence[str]) -> Iterable[dict[str, Any]]:
     if not path.is_file():
         return
-    for number, text in enumerate(file_lines(path), 1):
+    for number, text in enumerate(read_lines(path), 1):
         try:
             line = json.loads(text)
             lack = [key for key in keys if key not in line]
@@ -127,16 +127,17 @@ def _lines(path: Path, keys: Sequence[str]) -> Iterable[dict[str, Any]]:
         yield line
 
 
-def file_lines(path: Path) -> list[str]:
-    """Return the lines of a JSONL file; a text in it may hold any other break of lines."""
-    return path.read_text("utf-8").removesuffix("\n").split("\n")
-
-
 def _folds(path: Path) -> list[Fold]:
     if not path.is_file():
         return []
     try:
         given = json.loads(path.read_text("utf-8"))["folds"]
-        return [Fold(f["name"], *(tuple(f[p]) for p in PARTS)) for f in given]
+        return [_fold(f) for f in given]
     except (ValueError, LookupError, TypeError) as error:
         raise TextualizeError(f"{path} is damaged: {error}") from None
+
+
+def _fold(value: Mapping[str, Any]) -> Fold:
+    parts = (tuple(value[p]) for p in PARTS)
+    about = {k: tuple(value.get(k, ())) for k in ("leaks", "unlabelled")}
+    return Fold(value["name"], *parts, **about)

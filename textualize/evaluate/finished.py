@@ -8,24 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.evidence import Evidence
-from textualize.evaluate.fusing import run_parts, with_combination
-from textualize.evaluate.given_runs import answering, translation_claims
-from textualize.evaluate.leaks import find_leaks, run_folds
+from textualize.evaluate.conclude import Ground, Told, conclude
+from textualize.evaluate.fusing import Parts, run_parts
+from textualize.evaluate.given_runs import Answering, answering, translation_claims
+from textualize.evaluate.leaks import run_folds
 from textualize.evaluate.material import Material
 from textualize.evaluate.report import build_report
-from textualize.evaluate.report_files import Evaluated, prompts_of, write_report
+from textualize.evaluate.report_files import Evaluated, prompts_of
 from textualize.evaluate.sealed import (
     LOUD,
-    WARNING,
     ledger,
-    opened_line,
     refuse_sealed,
-    reopened,
     validation_only,
 )
 from textualize.evaluate.videos import videos_of
-from textualize.explain import explain
+from textualize.explain import Explanation, explain
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet, Rule
 from textualize.store import Corpus
@@ -80,20 +77,20 @@ def evaluate(
                   on_validation=chosen_on)
         for name, own in single.items()
     ]  # fmt: skip
-    rests = {
-        r.clip.id: [replace(explain(one.method, r), method=one.name) for one in found]
-        for r in tested
-        if r.clip.id in explained
-    }
-    predictions = {one.name: one.predictions for one in found}
-    prompts = prompts_of(tested, template)
     folds = run_folds(single, tested)
     material = Material.of(tested, corpus)
+    told = Told(
+        {one.name: one.predictions for one in found},
+        [t for one in found for t in one.trainings],
+        prompts_of(tested, template),
+        explanations=_explanations(found, tested, explained),
+        faces=faces,
+    )
     report = build_report(
         tested,
-        predictions,
+        told.predictions,
         known,
-        prompts=prompts,
+        prompts=told.prompts,
         runs={one.name: one.trained for one in found},
         title=(LOUD if chosen_on else "") + title,
         claims=translation_claims(found),
@@ -103,34 +100,27 @@ def evaluate(
     )
     if read is None:
         read = corpus.records() if corpus else tested
-    known_records = {r.clip.id: r for r in read}
-    report, together = with_combination(
-        report,
-        lambda name: run_parts(single.get(name, ()), predictions[name], known_records),
-        predictions,
-        known_records,
-        known,
-    )
-    leaked = [leak for one in found for leak in one.leaks]
+    by_id = {r.clip.id: r for r in read}
     ledgers = [ledger(run) for own in single.values() for run in own]
-    report = replace(
-        report,
-        warnings=(*report.warnings, *leaked, *reopened(ledgers), *[WARNING] * chosen_on),
-        leaks=find_leaks(material, folds, tested, known, single),
-        opened=opened_line(ledgers),
-    )
-    trainings = [t for one in found for t in one.trainings]
-    page = write_report(
-        report,
-        Path(out),
-        tested,
-        prompts,
-        {**predictions, **together},
-        rests,
-        Evidence(trainings, (), material, folds),
-        faces=faces,
-    )
-    return Evaluated(report, page.parent, 0, len(found))
+    leaked = [leak for one in found for leak in one.leaks]
+    ground = Ground(tested, by_id, known, material, folds, single, ledgers, chosen_on, leaked)
+
+    def parts_of(name: str) -> Parts:
+        return run_parts(single.get(name, ()), told.predictions[name], by_id)
+
+    report = conclude(report, ground, told, parts_of, Path(out))
+    return Evaluated(report, Path(out), 0, len(found))
+
+
+def _explanations(
+    found: Sequence[Answering], tested: Sequence[Record], explained: Sequence[str]
+) -> dict[str, list[Explanation]]:
+    """What every method's answer rests on, for the clips it is asked for."""
+    return {
+        r.clip.id: [replace(explain(one.method, r), method=one.name) for one in found]
+        for r in tested
+        if r.clip.id in explained
+    }
 
 
 def seed_runs(folder: Path) -> list[Path]:

@@ -12,7 +12,6 @@ from markupsafe import Markup
 
 from textualize.errors import TextualizeError
 from textualize.evaluate import charts
-from textualize.evaluate.evidence import file_lines
 from textualize.evaluate.html import TEMPLATES, environment
 from textualize.evaluate.matrix_findings import (
     CLEAR,
@@ -22,7 +21,13 @@ from textualize.evaluate.matrix_findings import (
     header_from_json,
 )
 from textualize.evaluate.settings import CellAnswers, Setting
-from textualize.files import file_digest, read_json, write_json_atomic, write_text_atomic
+from textualize.files import (
+    file_digest,
+    read_json,
+    read_lines,
+    write_json_atomic,
+    write_text_atomic,
+)
 from textualize.predictions import prediction_json
 from textualize.types import Clip, Prediction, Record
 
@@ -127,7 +132,7 @@ def _read(
     """Return the answers of each part's cells, and the clips with their labels."""
     found: dict[str, dict[Setting, list[tuple[Prediction, int]]]] = {"validation": {}, "test": {}}
     records: dict[str, Record] = {}
-    for number, text in enumerate(file_lines(path), 1):
+    for number, text in enumerate(read_lines(path), 1):
         try:
             line = json.loads(text)
             clip = Clip(line["clip_id"], None, group=line["group"], label=line["true"])

@@ -15,7 +15,6 @@ from textualize.evaluate.evidence import (
     TRAININGS,
     WEAKENED,
     Evidence,
-    file_lines,
     read_evidence,
 )
 from textualize.evaluate.findings import Report, Weakened
@@ -27,6 +26,7 @@ from textualize.evaluate.report_files import CLIPS
 from textualize.evaluate.strata import Condition
 from textualize.evaluate.videos import Videos, videos_of
 from textualize.evaluate.weaken import weakened_scores
+from textualize.files import read_lines
 from textualize.labels import LABEL_SETS, LabelSet
 from textualize.types import Clip, Prediction, Record
 
@@ -162,7 +162,7 @@ def _speaker(stored: Report, kept: Kept) -> Mapping[str, int]:
 
 def _conditions(path: Path) -> list[Condition]:
     try:
-        return [Condition(**json.loads(line)) for line in file_lines(path)]
+        return [Condition(**json.loads(line)) for line in read_lines(path)]
     except (OSError, TypeError, ValueError) as error:
         raise TextualizeError(f"{path} is missing or damaged: {error}") from None
 
@@ -172,7 +172,7 @@ def _predictions(path: Path) -> tuple[list[Record], dict[str, Given]]:
         raise TextualizeError(f"no predictions at {path}")
     records: dict[str, Record] = {}
     predictions: dict[str, dict[int | None, list[Prediction]]] = {}
-    for number, text in enumerate(file_lines(path), 1):
+    for number, text in enumerate(read_lines(path), 1):
         try:
             line = json.loads(text)
             clip = Clip(line["clip_id"], None, group=line["group"], label=line["true"])

@@ -21,12 +21,17 @@ from markupsafe import Markup
 from textualize.errors import TextualizeError
 from textualize.evaluate import charts
 from textualize.evaluate.compare import DRAWS, FEW_GROUPS, Interval
-from textualize.evaluate.evidence import file_lines
 from textualize.evaluate.html import TEMPLATES, environment
 from textualize.evaluate.sealed import package_commit
 from textualize.evaluate.series import Asked, StepScores, ask_run, step_scores
 from textualize.evaluate.spoken import interval_text, markdown, score_text
-from textualize.files import file_digest, read_json, write_json_atomic, write_text_atomic
+from textualize.files import (
+    file_digest,
+    read_json,
+    read_lines,
+    write_json_atomic,
+    write_text_atomic,
+)
 from textualize.predictions import read_predictions, write_predictions
 from textualize.store import Corpus
 from textualize.types import Clip, Record, Track
@@ -222,7 +227,7 @@ def rebuilt_steps(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[st
     digests = read_json(folder / DIGESTS, "digests of a report")
     try:
         report = _from_json(stored)
-        annotated = dict(map(_annotated, file_lines(folder / ANNOTATION)))
+        annotated = dict(map(_annotated, read_lines(folder / ANNOTATION)))
         runs = tuple(_again(run, folder, annotated) for run in report.runs)
     except (OSError, TypeError, ValueError, LookupError, AttributeError) as error:
         raise TextualizeError(f"the report in {folder} is damaged: {error}") from None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,35 +24,32 @@ from textualize.datasets.published import PUBLISHED
 from textualize.datasets.synthetic import Synthetic, write_synthetic
 from textualize.errors import TextualizeError
 from textualize.evaluate.ablation import Ablation, ablated
-from textualize.evaluate.answers import Given
 from textualize.evaluate.cells import (
+    Answered,
+    Cell,
     answered,
     cells,
     given,
     trained_by_name,
     trainings,
 )
-from textualize.evaluate.evidence import Evidence
-from textualize.evaluate.findings import Claim
-from textualize.evaluate.fusing import cell_parts, with_combination
-from textualize.evaluate.leaks import find_leaks
+from textualize.evaluate.conclude import Ground, Told, conclude
+from textualize.evaluate.findings import Ablated, Claim, Report
+from textualize.evaluate.fusing import Parts, cell_parts
 from textualize.evaluate.material import Material
 from textualize.evaluate.report import build_report
-from textualize.evaluate.report_files import Evaluated, prompts_of, write_report
+from textualize.evaluate.report_files import Evaluated, prompts_of
 from textualize.evaluate.sealed import (
     LOUD,
-    WARNING,
     begin_ledger,
-    opened_line,
     part_of,
-    reopened,
 )
 from textualize.evaluate.suite_file import load_as
 from textualize.evaluate.videos import videos_of
-from textualize.evaluate.weaken import Lost, Weakening, lost_answers, weakened_scores
+from textualize.evaluate.weaken import Weakening, lost_answers, weakened_scores
 from textualize.finetune.options import Recipe
 from textualize.finetune.recipe import load_recipe
-from textualize.labels import labels_of
+from textualize.labels import LabelSet, labels_of
 from textualize.store import Corpus
 from textualize.types import Record
 
@@ -176,9 +173,9 @@ def run_suite(
     labels = corpus.labels or labels_of(r.clip.label for r in records)
     by_id = {r.clip.id: r for r in records}
     folds = suite_folds(suite, records, corpus.folder / PUBLISHED)
-    for fold in folds:
-        for leak in fold.leaks:
-            say(f"fold {fold.name}: {leak}")
+    leaks = [f"fold {fold.name}: {leak}" for fold in folds for leak in fold.leaks]
+    for leak in leaks:
+        say(leak)
     recipes = {Path(name).stem: suite.recipe(name) for name in suite.methods}
     smaller, ablation = ablated(suite.ablation, recipes, say) if suite.ablation else ({}, ())
     recipes |= smaller
@@ -186,58 +183,56 @@ def run_suite(
     part = part_of(folds, by_id, open_test=open_test or suite.synthetic is not None)
     if part == "validation":
         say("the test split is sealed: reporting on validation (open it with --open-test)")
-    done = []
-    fresh = 0
-    for cell in cells(recipes, folds, suite.seeds, runs, part):
-        if not cell.trained:
-            say(f"{cell}: training on {len(cell.fold.train)} clips")
-            fresh += 1
-        done.append(answered(cell, by_id, labels, corpus.folder.resolve().name))
+    asked = cells(recipes, folds, suite.seeds, runs, part)
+    fresh = sum(not cell.trained for cell in asked)
+    done = [_answered(cell, by_id, labels, corpus, say) for cell in asked]
     tested = [by_id[i] for fold in folds for i in getattr(fold, part)]
-    prompts = prompts_of(tested, suite.template)
-    material = Material.of(records, corpus)
-    predictions: dict[str, Given] = given(done)
+    where = {name: [a.cell.where for a in done if a.cell.name == name] for name in recipes}
+    material, sealed = Material.of(records, corpus), part == "validation"
+    ground = Ground(
+        tested, by_id, labels, material, folds, where, [openings], sealed, warnings=leaks
+    )
+    report, told = _reported(suite, ground, done, ablation, say)
+
+    def parts_of(name: str) -> Parts:
+        return cell_parts(done, name, by_id, labels)
+
+    report = conclude(report, ground, replace(told, faces=faces), parts_of, out)
+    return Evaluated(report, out, fresh, len(done) - fresh)
+
+
+def _answered(
+    cell: Cell, records: Mapping[str, Record], labels: LabelSet, corpus: Corpus, say: Say
+) -> Answered:
+    if not cell.trained:
+        say(f"{cell}: training on {len(cell.fold.train)} clips")
+    return answered(cell, records, labels, corpus.folder.resolve().name)
+
+
+def _reported(
+    suite: Suite, ground: Ground, done: Sequence[Answered], ablation: Sequence[Ablated], say: Say
+) -> tuple[Report, Told]:
+    """The report on what was answered, and what was answered."""
+    told = Told(given(done), trainings(done), prompts_of(ground.tested, suite.template))
     report = build_report(
-        tested,
-        predictions,
-        labels,
-        prompts=prompts,
-        runs=trained_by_name(trainings(done)),
-        title=(LOUD if part == "validation" else "") + suite.title,
+        ground.tested,
+        told.predictions,
+        ground.labels,
+        prompts=told.prompts,
+        runs=trained_by_name(told.trainings),
+        title=(LOUD if ground.sealed else "") + suite.title,
         claims=suite.claims,
         ablation=ablation,
         statistic=suite.statistic,
         draws=suite.draws,
         seed=suite.seed,
-        videos=videos_of([r.clip for r in tested], material.clips, folds),
+        videos=videos_of([r.clip for r in ground.tested], ground.material.clips, ground.folds),
     )
-    lost: tuple[Lost, ...] = ()
-    if suite.robustness:
-        lost = lost_answers(suite.robustness, done, by_id, say)
-        scores = weakened_scores(lost, predictions, tested, labels, report)
-        report = replace(report, weakened=scores)
-    report, together = with_combination(
-        report, lambda name: cell_parts(done, name, by_id, labels), predictions, by_id, labels
-    )
-    told = [f"fold {fold.name}: {leak}" for fold in folds for leak in fold.leaks]
-    told += [*reopened([openings]), *[WARNING] * (part == "validation")]
-    where = {name: [a.cell.where for a in done if a.cell.name == name] for name in recipes}
-    report = replace(
-        report,
-        warnings=(*report.warnings, *told),
-        leaks=find_leaks(material, folds, tested, labels, where),
-        opened=opened_line([openings]),
-    )
-    page = write_report(
-        report,
-        out,
-        tested,
-        prompts,
-        {**predictions, **together},
-        evidence=Evidence(trainings(done), lost, material, folds),
-        faces=faces,
-    )
-    return Evaluated(report, page.parent, fresh, len(done) - fresh)
+    if suite.robustness is None:
+        return report, told
+    lost = lost_answers(suite.robustness, done, ground.known, say)
+    scores = weakened_scores(lost, told.predictions, ground.tested, ground.labels, report)
+    return replace(report, weakened=scores), replace(told, lost=lost)
 
 
 def suite_corpus(suite: Suite, given: Path | None, runs: Path) -> Corpus:

@@ -285,7 +285,10 @@ def _validated(
     line |= {**told, "validation_loss": held_loss, **network.told()}
     if score is not None:
         line[f"validation_{select}"] = score
-    return progress.add(line, select, score, held_loss, start)
+    chosen = network.criterion()
+    if chosen is None:
+        return progress.add(line, select, score, held_loss, start)
+    return progress.add(line | {"criterion": chosen}, "criterion", chosen, held_loss, start)
 
 
 # --- what a run tells ---------------------------------------------------------------------------

@@ -106,11 +106,17 @@ def _facts(
         "validation clips": len(splits["validation"]),
         f"test clips ({read})": len(splits["test"]),
         "split digest": splits["digest"][:16],
-        "selected by": f"the best validation {recipe['select']}",
+        "selected by": _selected_by(recipe),
         "seed": recipe["seed"],
         "minutes": minutes,
     }
     return ["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts.items())]
+
+
+def _selected_by(recipe: Mapping[str, Any]) -> str:
+    if recipe.get("choose") == "information":
+        return "what the answers tell of the unlabelled clips apart"
+    return f"the best validation {recipe['select']}"
 
 
 def _base(recipe: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:

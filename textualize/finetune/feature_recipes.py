@@ -270,6 +270,9 @@ class SubjectMsdaRecipe(FeatureRecipe):
     """ask both views of a clip for the same class, not in the paper"""
     noise: float = Field(0.3, ge=0)
     """of the other view: deviation of what is added to standardised features"""
+    choose: Literal["source", "information"] = "source"
+    """the epoch of adapting: by the validation score, which is of other people, or by the mutual
+    information between the clips adapted to and the answers to them; never by their labels"""
     sources: int | None = Field(None, ge=2)
     """adapt from so many subjects, those most alike the one adapted to; null: from all"""
     rank: Literal["mmd", "cosine"] = "mmd"

@@ -255,8 +255,8 @@ def _runs(router: APIRouter, studio: Studio) -> None:
             f"{key}: {named(choice)}": await asyncio.to_thread(studio.chosen, choice, asked.draft)
             for key, choice in (("A", asked.a), ("B", asked.b))
         }
-        clips = run.parts["validation"] or studio.shelf.of_split("validation")
-        records = studio.shelf.within(set(clips))
+        shelf = studio.shelf
+        records = shelf.within(run.parts["validation"]) or shelf.within(shelf.validation)
 
         def work(progress: Progress) -> str:
             return view.comparison(

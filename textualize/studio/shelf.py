@@ -6,6 +6,7 @@ A file is given out for a clip's id alone, and only if its content is what was e
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,14 +65,15 @@ class Shelf:
         found = [r for r in (*uploads, *self._records.values()) if _holds(r, wanted)]
         return found[:most], len(found)
 
-    def within(self, clips: set[str]) -> list[Record]:
+    def within(self, clips: Set[str]) -> list[Record]:
         """Return those of the corpus' clips that are labelled, in the order of their ids."""
         own = (self._records[c] for c in sorted(clips & self._records.keys()))
         return [r for r in own if r.clip.label is not None]
 
-    def of_split(self, split: str) -> set[str]:
-        """Return the ids of the corpus' clips of a split."""
-        return {c for c, r in self._records.items() if r.clip.split == split}
+    @property
+    def validation(self) -> set[str]:
+        """The ids of the corpus' own split named validation."""
+        return {c for c, r in self._records.items() if r.clip.split == "validation"}
 
     def keep(self, record: Record, file: str) -> str:
         """Add what was extracted of an uploaded clip and return its id; raises when it is full."""

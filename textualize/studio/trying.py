@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from textualize.errors import TextualizeError
 from textualize.evaluate.answers import Answers, answers
+from textualize.evaluate.clip_page import label_text
 from textualize.evaluate.compare import Difference, Interval, interval, paired_difference
 from textualize.explain import Explanation, explain
 from textualize.finetune.run_folder import RunFolder
@@ -232,7 +233,7 @@ def compared(
     read = [answers(name, p, sample, labels) for name, p in zip((a, b), given, strict=True)]
     statistic = "mae" if labels.numeric else "macro_f1"
     differing = tuple(
-        (r.clip.id, _text(r.clip.label), x, y)
+        (r.clip.id, label_text(r.clip.label), x, y)
         for r, x, y in zip(sample, *given, strict=True)
         if x.label != y.label
     )
@@ -250,7 +251,3 @@ def compared(
 def _scored(own: Answers, statistic: str) -> tuple[str, Interval, Interval | None]:
     accuracy = interval(own, "accuracy") if own.n_classes else None
     return own.method, interval(own, statistic), accuracy
-
-
-def _text(label: str | float | None) -> str:
-    return f"{label:.2f}" if isinstance(label, float) else str(label)
