@@ -14,6 +14,7 @@ from textualize.studio.shelf import MOST_UPLOADS
 
 from .conftest import AT, ATTACK, FILM, TOKEN
 
+OWN = ["studio.css", "clips.js", "desk.js"]
 VOID = {"meta", "input", "br", "link", "img"}
 
 
@@ -57,8 +58,8 @@ def test_the_page_is_well_formed_and_loads_its_own_files_alone(client):
     page = Page(client.get(f"{AT}/").text)
     assert len(page.ids) == len(set(page.ids))
     given = [a.get("src") or a.get("href") for t, a in page.tags if t in ("script", "link", "img")]
-    assert [g for g in given if g] == ["data:,", "studio.css", "studio.js"]
-    for name in ("studio.css", "studio.js"):
+    assert [g for g in given if g] == ["data:,", *OWN]
+    for name in OWN:
         found = client.get(f"{AT}/{name}")
         assert found.status_code == 200
         assert not re.search(r"https?:|url\(|@import|import\(", found.text)
@@ -77,7 +78,7 @@ def test_every_field_of_the_page_has_a_label(client):
 
 
 def test_what_a_browser_may_do_is_told_with_every_answer(client):
-    for path in (f"{AT}/", f"{AT}/studio.js", f"{AT}/none", "/"):
+    for path in (f"{AT}/", f"{AT}/desk.js", f"{AT}/none", "/"):
         headers = client.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from pydantic import Field
@@ -149,9 +149,9 @@ def _page(router: APIRouter, studio: Studio, limits: Limits) -> None:
     async def style() -> Response:
         return Response(view.style(), media_type="text/css")
 
-    @router.get("/studio.js")
-    async def script() -> FileResponse:
-        return FileResponse(view.PAGE / "studio.js", media_type="text/javascript")
+    @router.get("/{name}.js")
+    async def script(name: Literal["clips", "desk"]) -> FileResponse:
+        return FileResponse(view.PAGE / f"{name}.js", media_type="text/javascript")
 
 
 def _clips(router: APIRouter, studio: Studio) -> None:
