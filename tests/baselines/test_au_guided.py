@@ -382,6 +382,7 @@ def test_a_transformer_from_a_folder_is_guided_saved_and_needs_the_folder_no_mor
     assert net.backbone.mean.flatten().tolist() == [0.5] * 3
     batch = batch_of()
     assert net.attend(batch).attention.shape == (9, 6, 6)
+    assert (net.attend(batch).attention > 0).all()  # of tokens, the size of values
     trained = gradients(net.train(), net.loss(batch))
     assert set(trained) == {n for n, _ in net.named_parameters()} - net.frozen()
     own = method_of(net)

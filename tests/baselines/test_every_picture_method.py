@@ -29,6 +29,8 @@ PRESETS = {name: (name, {}) for name in PICTURED} | {
     "stochastic-softmax dmsn": ("stochastic-softmax", {"backbone": "dmsn-c", "width": 16}),
     "dmsn a": ("dmsn", {"block": "a"}),
     "dmsn one scale": ("dmsn", {"multiscale": False}),
+    "au-guided two layers": ("au-guided", {"layers": [2, 5], "criterion": "kl"}),
+    "au-guided as released": ("au-guided", {"codebook": "as_released", "relative": False}),
 }
 FRAMES, SIDE = 4, 32
 every = pytest.mark.parametrize("preset", PRESETS)

@@ -89,13 +89,13 @@ def test_clips_to_adapt_to_are_of_the_people_who_are_tested_and_of_nobody_else(
 ):
     for drawn in ("face_tracks", "video_tracks"):  # most of the time, and not asked about
         monkeypatch.setattr(synthetic, drawn, lambda *_: {})
-    sizes = {"train": 90, "validation": 30, "test": 120, "unlabelled": 60}
+    sizes = {"train": 90, "validation": 30, "test": 300, "unlabelled": 60}
     made = write_synthetic(tmp_path / "c", Synthetic(**sizes)).records()
     people = {
         split: Counter(r.clip.subject for r in made if r.clip.split == split) for split in sizes
     }
     assert [len(own) for own in people.values()] == [3, 1, 2, 2]
-    assert set(people["train"].values()) == {30} and set(people["test"].values()) == {60}
+    assert set(people["train"].values()) == {30} and set(people["test"].values()) == {150}
     assert people["unlabelled"].keys() == people["test"].keys()
     assert len({p for own in people.values() for p in own}) == 6
     fold = published_fold([r.clip for r in made])

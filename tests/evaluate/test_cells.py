@@ -179,7 +179,7 @@ def test_a_modality_nobody_has_is_one_line(corpus, tmp_path):
 def test_a_suite_makes_its_corpus_or_is_given_one(corpus, tmp_path):
     with pytest.raises(TextualizeError, match="give --corpus"):
         suite_corpus(suite(), None, tmp_path)
-    alone = suite(synthetic={"train": 8, "validation": 4, "test": 4})
+    alone = suite(synthetic={"train": 8, "validation": 4, "test": 4, "unlabelled": 0})
     with pytest.raises(TextualizeError, match="makes its own corpus"):
         suite_corpus(alone, corpus.folder, tmp_path)
     assert len(list(suite_corpus(alone, None, tmp_path).records())) == 16

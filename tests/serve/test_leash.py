@@ -56,7 +56,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def until(done, seconds=120.0) -> bool:
+def until(done, seconds=200.0) -> bool:
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:

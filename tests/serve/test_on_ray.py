@@ -271,6 +271,7 @@ def test_a_vllm_that_dies_over_a_prompt_comes_back_and_the_prompt_is_told(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_cluster_gives_local_predictions_to_the_last_digit(words_run):
     pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     found = predict_on_ray(words_run, RECORDS, RayWork("auto"))

@@ -41,3 +41,8 @@ def test_what_is_no_corpus_or_run_is_one_line(made, tmp_path, capsys):
     assert run(["studio", str(tmp_path), "--port", "8795"]) == 2
     assert run(["studio", str(made.corpus), str(tmp_path), "--port", "8795"]) == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+def test_the_help_has_an_example(capsys):
+    assert run(["studio", "--help"]) == 0
+    assert "textualize studio" in capsys.readouterr().out.split("Example")[1]

@@ -145,7 +145,7 @@ class AuGuided(Network):
             return loss
         maps = self.maps(batch)
         parts = [
-            alignment(attention_of(layers[i]), maps.values, maps.drawn, self.aligned_by)
+            alignment(self._attention(layers[i]), maps.values, maps.drawn, self.aligned_by)
             for i in self.layers
         ]
         aligned = torch.stack(parts).mean()
@@ -164,7 +164,7 @@ class AuGuided(Network):
         """Return scores and attention of every picture there is."""
         clips, pixels = _pictures(batch)
         layers = self.backbone(pixels)
-        guided = attention_of(layers[self.layers[-1]])
+        guided = self._attention(layers[self.layers[-1]])
         return Attended(clips, self._logits(layers[-1]), guided, layers[-1])
 
     def activation(self, found: Attended, classes: Tensor) -> Tensor:
@@ -180,6 +180,9 @@ class AuGuided(Network):
         if self.shuffled and self.training:
             points = points[others(len(points))]
         return heat_maps(points, actions, size, codebook=self.codebook, relative=self.relative)
+
+    def _attention(self, states: Tensor) -> Tensor:
+        return attention_of(states, absolute=self.backbone.tokens)
 
     def _logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(self.dropout(features.mean((2, 3))))
@@ -217,9 +220,13 @@ class _Epoch:
         return found
 
 
-def attention_of(states: Tensor) -> Tensor:
-    """Return T of a layer's maps (n, K, h, w): the mean over its channels, (n, h, w)."""
-    return states.mean(1)
+def attention_of(states: Tensor, *, absolute: bool = False) -> Tensor:
+    """Return T of a layer's maps (n, K, h, w): the mean over its channels, (n, h, w).
+
+    >>> attention_of(torch.tensor([[[[1.0]], [[-3.0]]]]), absolute=True).item()
+    2.0
+    """
+    return (states.abs() if absolute else states).mean(1)
 
 
 def landmarks_of(batch: Pictures) -> Tensor:

@@ -38,11 +38,13 @@ class Backbone(nn.Module):
     read; or the description of a model (`described`), built without its weights. large_maps: the
     last two stages of a ResNet keep the size they are given, as published: 28 x 28 of 224.
 
-    `width` is K of the last layer, `depth` how many layers there are.
+    `width` is K of the last layer, `depth` how many layers there are; `tokens` says that a layer's
+    points are a transformer's tokens, whose values have no sign of their own.
     """
 
     mean: Tensor
     std: Tensor
+    tokens: bool
 
     def __init__(self, model: str | Mapping[str, Any], width: int, *, large_maps: bool) -> None:
         """Raises TextualizeError where there is no such model, or none of pictures."""
@@ -77,6 +79,7 @@ class Backbone(nn.Module):
             pixel_values=(pixels - self.mean) / self.std, output_hidden_states=True, **self._options
         )
         states = getattr(out, "reshaped_hidden_states", None) or out.hidden_states
+        self.tokens = out.last_hidden_state.ndim == 3
         return [*(as_map(x) for x in states[:-1]), as_map(out.last_hidden_state)]
 
     @torch.enable_grad()

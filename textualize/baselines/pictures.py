@@ -241,11 +241,11 @@ def _file_reel(record: Record, reading: Reading) -> Reel | str:
         at = np.flatnonzero(np.isfinite(boxes).all(1))
         if not len(at):
             return "no face"
-    length = min(len(at), reading.most)
-    return FileReel(media, at, boxes, _mesh(record), reading.size, length)
+    return FileReel(media, at, boxes, _mesh(record), reading.size, min(len(at), reading.most))
 
 
 def _mesh(record: Record) -> Track | None:
+    """Return the landmarks of a record, where they are the 478 points."""
     track = record.tracks.get("landmarks")
     return None if track is None or track.values.shape[1] != 3 * POINTS else track
 
@@ -339,9 +339,7 @@ class PictureSource:
 
     def positions(self) -> Tensor:
         """Return of each clip how many first pictures a piece can have, (N,): max(1, L - T + 1)."""
-        return (
-            (self.lengths - self.frames + 1).clamp(min=1) if self.frames else self.lengths * 0 + 1
-        )
+        return (self.lengths - (self.frames or self.lengths) + 1).clamp(min=1)
 
     def take(self, rows: Tensor, starts: Tensor | None = None) -> Pictures:
         """Return a piece of each of these clips, `starts` (B,) its first pictures.

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textualize.datasets.synthetic_faces import face_tracks
-from textualize.datasets.synthetic_people import CLIPS, people_tracks
+from textualize.datasets.synthetic_people import CLIPS, TESTED, people_tracks
 from textualize.datasets.synthetic_videos import video_tracks
 from textualize.errors import TextualizeError
 from textualize.files import digest_of
@@ -121,7 +121,7 @@ def _entry(
     """Write a clip's tracks, those of its person beside the given ones, and return its entry."""
     clip_id = f"{split}_{i:04d}"
     where = "test" if split == "unlabelled" else split
-    people = max(1, round(getattr(options, where) / (2 * CLIPS if where == "test" else CLIPS)))
+    people = max(1, round(getattr(options, where) / (TESTED if where == "test" else CLIPS)))
     kind = ("train", "validation", "test").index(where)
     own = np.random.default_rng([options.seed, 3, len(split), i])
     shown = people_tracks(label, 1000 * kind + i % people, options.seed, own, _SENSOR)

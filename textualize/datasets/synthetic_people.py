@@ -20,13 +20,12 @@ from textualize.types import Track
 
 Floats = NDArray[np.float64]
 
-CLIPS = 30  # of a person who is learned from
+CLIPS, TESTED = 30, 150  # of a person who is learned from, of one who is tested
 COLUMNS, TOLD = 16, 4
 APART = 1.5  # class means, in each column that tells the class, in spreads
 ANGLE = 0.6  # radians of the largest of a person's turns
 SHIFT = 1.5  # deviation of a person's place, in each column
-ROWS, RATE_HZ = 4, 2.0
-ROW_NOISE = 0.3
+ROWS, RATE_HZ = 2, 1.0
 
 
 def people_tracks(
@@ -36,9 +35,8 @@ def people_tracks(
     z = rng.standard_normal(COLUMNS)
     z[:TOLD] += (0.5 if label == "same" else -0.5) * APART
     turn, place = _way(person, seed)
-    noise = ROW_NOISE * rng.standard_normal((ROWS, COLUMNS))
     return {
-        name: Track((x + noise).astype(np.float32), RATE_HZ, 0.0, (), "embedding", source)
+        name: Track(np.tile(x, (ROWS, 1)).astype(np.float32), RATE_HZ, 0.0, (), "embedding", source)
         for name, x in (("people", turn @ z + place), ("people_aligned", z))
     }
 
