@@ -10,7 +10,8 @@ from textualize.cli import app, run
 from textualize.store import Corpus, Entry, Item, write_item
 from textualize.types import Clip, Span, Status, Track, Utterance
 
-COMMANDS = [c.name or c.callback.__name__ for c in app.registered_commands]
+GROUPS = [g.typer_instance for g in app.registered_groups if not g.name]  # corpus has its own tests
+COMMANDS = [c.name or c.callback.__name__ for group in GROUPS for c in group.registered_commands]
 
 
 def corpus(folder: Path, subjects: int = 6, each: int = 8) -> Path:
@@ -45,6 +46,10 @@ def floor_run(made):
     out = made.parent / "bow"
     assert run(["train", "bag-of-words", "--corpus", str(made), "--out", str(out)]) == 0
     return out
+
+
+def test_the_verbs_are_found():
+    assert {"extract", "train", "evaluate", "serve", "doctor"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

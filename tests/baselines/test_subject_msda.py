@@ -396,7 +396,7 @@ def shown(seed, track):
     return (found[0] - found[0][known].mean(0)) / found[0][known].std(0), *found[1:]
 
 
-def tested(seed, track="people", oracle=False, **options):
+def right(seed, track="people", oracle=False, **options):
     """Accuracy on half of the strangers' clips; `oracle` gives the classes of the other half."""
     x, y, who = shown(seed, track)
     strange = who >= PEOPLE
@@ -416,7 +416,7 @@ def test_adapting_to_people_beats_learning_from_others_alone():
     off = {"weight": 0.0, "target_weight": 0.0, "pseudo_labels": False}
     seeds = range(3)
     alone, adapted, told, aligned = (
-        np.mean([tested(seed, **options) for seed in seeds])
+        np.mean([right(seed, **options) for seed in seeds])
         for options in (
             off,
             {"target_weight": 2.0, "align": 5, "every": 3},
