@@ -252,3 +252,13 @@ def test_a_corpus_of_training_clips_holds_out_groups_and_has_no_test_part():
     assert sorted((*fold.train, *fold.validation)) == sorted(c.id for c in made)
     group = {c.id: c.fold_group for c in made}
     assert not {group[i] for i in fold.train} & {group[i] for i in fold.validation}
+
+
+@pytest.mark.parametrize("groups", [5, 6, 8, 12, 16, 30])
+def test_groups_with_a_number_each_are_divided_too(groups):
+    own = [
+        Clip(f"c{g}_{k}", None, group=f"g{g}", label=1.7 * g) for g in range(groups) for k in "ab"
+    ]
+    for seed in range(5):
+        for fold in grouped_folds(own, 4, seed):
+            assert fold.train and fold.validation and fold.test

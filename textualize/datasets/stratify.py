@@ -153,7 +153,7 @@ def _exchange(
     kinds: Floats, ours: dict[int, list[int]], theirs: dict[int, list[int]], apart: Floats
 ) -> tuple[int | None, int | None] | None:
     """Return the kinds to exchange between two parts (None: nothing in return), or None."""
-    here, there = _offers(ours), _offers(theirs)
+    here, there = _offers(ours, theirs), _offers(theirs, ours)
     nothing = np.zeros((1, kinds.shape[1]))
     u = np.vstack([kinds[[k for k in here if k is not None]], nothing])[: len(here)]
     v = np.vstack([kinds[[k for k in there if k is not None]], nothing])[: len(there)]
@@ -164,8 +164,8 @@ def _exchange(
     return here[best[0]], there[best[1]]
 
 
-def _offers(members: dict[int, list[int]]) -> list[int | None]:
-    """Return the kinds a part has, and None if it may give without taking."""
-    found = [k for k, groups in members.items() if groups][:_FEW]
-    alone = sum(map(len, members.values())) == 1
-    return list(found) if alone else [*found, None]
+def _offers(ours: dict[int, list[int]], theirs: dict[int, list[int]]) -> list[int | None]:
+    """Return the kinds a part has, and None if it may take and give nothing: not the last group."""
+    found = [k for k, groups in ours.items() if groups][:_FEW]
+    last = sum(map(len, theirs.values())) == 1
+    return list(found) if last else [*found, None]
