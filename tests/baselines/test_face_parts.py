@@ -79,7 +79,7 @@ def test_without_crops_or_landmarks_it_says_what_to_extract():
             list(without_each_part(less, READING))
     blind = whole.tracks["landmarks"]
     blind = replace(blind, values=blind.values * np.nan)
-    with pytest.raises(TextualizeError, match="no picture has landmarks"):
+    with pytest.raises(TextualizeError, match="landmarks=true"):
         list(
             without_each_part(replace(whole, tracks={**whole.tracks, "landmarks": blind}), READING)
         )

@@ -20,7 +20,6 @@ from textualize.baselines.au_map import heat_maps, selected
 from textualize.baselines.pictures import Reading, TrackReel, open_reel
 from textualize.errors import TextualizeError
 from textualize.extract.face.ibug import OF_MESH
-from textualize.extract.face.images import crop_points
 from textualize.types import Float32, Record
 
 PARTS: Mapping[str, tuple[int, ...]] = {
@@ -45,16 +44,13 @@ def without_each_part(record: Record, reading: Reading) -> Iterator[tuple[str, R
         TextualizeError: the pictures are no track, or no picture has landmarks.
     """
     reel = open_reel(record, reading)
-    if not isinstance(reel, TrackReel) or reel.points is None:
+    points = _landmarks(reel) if isinstance(reel, TrackReel) else None
+    if not isinstance(reel, TrackReel) or points is None or not np.isfinite(points).any():
         raise TextualizeError(
             f"clip '{record.clip.id}': to explain pictures, parts of the face are blurred: that "
             "takes crops and landmarks (extract --sensors mediapipe:crops=112:landmarks=true)"
         )
-    track = record.tracks[reading.pictures]
-    side = reel.pixels.shape[1]
-    points = _landmarks(reel, side)
-    if not np.isfinite(points).any():
-        raise TextualizeError(f"clip '{record.clip.id}': no picture has landmarks to explain it by")
+    track, side = record.tracks[reading.pictures], reel.pixels.shape[1]
     pixels = torch.from_numpy(reel.pixels).permute(0, 3, 1, 2).float()
     soft = _blurred(pixels)
     for name, mask in _masks(points, side):
@@ -69,12 +65,11 @@ def without_each_part(record: Record, reading: Reading) -> Iterator[tuple[str, R
         )
 
 
-def _landmarks(reel: TrackReel, side: int) -> Float32:
+def _landmarks(reel: TrackReel) -> Float32:
     """Return the 68 landmarks of every row, (T, 68, 2) in sides; NaN where unknown."""
     found = np.full((len(reel.pixels), len(OF_MESH), 2), np.nan, np.float32)
-    for row in reel.at:
-        if reel.points is not None:
-            found[row] = crop_points(reel.points[row], side)[list(OF_MESH)] / side
+    _, points = reel.read(0, reel.length)
+    found[reel.at[: reel.length]] = points[:, list(OF_MESH)] / reel.size
     return found
 
 

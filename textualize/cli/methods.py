@@ -29,8 +29,8 @@ def train(
     folds: Annotated[
         str | None,
         typer.Option(
-            help="A number of grouped folds, 'loso', 'subjects' (to adapt to each), 'published', or "
-            "a file of `corpus split`; by default the corpus' own splits."
+            help="A number of grouped folds, 'loso', 'subjects' (adapt to each in turn), "
+            "'published', or a file of `corpus split`; by default the corpus' own splits."
         ),
     ] = None,
     fold: Annotated[int, typer.Option(min=1, help="Which of the folds, from 1.")] = 1,

@@ -45,7 +45,7 @@ RATE_HZ = 8.0
 ROWS = 16  # two seconds
 TURN = 2  # rows until the sign of what is in synchrony is drawn again
 _SENSOR = "synthetic"
-_VERSION = "4"
+_VERSION = "5"
 Floats = NDArray[np.float64]
 
 
