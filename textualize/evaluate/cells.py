@@ -190,6 +190,7 @@ def together(parts: Sequence[Trained]) -> Trained:
         minutes=round(sum(p.minutes or 0.0 for p in parts), 2),
         validation=_mean(p.validation for p in parts),
         clips_per_s=_mean((p.clips_per_s for p in parts), 1),
+        tokens=_mean((p.tokens for p in parts), 1),
         split_digest=digest_of([p.split_digest for p in parts]),
         notes=tuple(f"fold {i}: {n}" for i, p in enumerate(parts, 1) for n in p.notes),
     )
@@ -206,6 +207,7 @@ def over_seeds(seeds: Sequence[Trained]) -> Trained:
         minutes=_mean((s.minutes for s in seeds), 2),
         validation=_mean(s.validation for s in seeds),
         clips_per_s=_mean((s.clips_per_s for s in seeds), 1),
+        tokens=_mean((s.tokens for s in seeds), 1),
         notes=tuple(
             note if n == len(seeds) else f"{note} ({n} of {len(seeds)} seeds)"
             for note, n in count.items()

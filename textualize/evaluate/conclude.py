@@ -27,7 +27,8 @@ class Ground:
     """What methods were compared on.
 
     `tested` are the records that are scored, `known` all records by clip id, `runs` the run
-    folders of every method, `ledgers` where openings of these are written down. `sealed` says that
+    folders of every method, `ledgers` where openings of these are written down, `extraction` a
+    line on the time it took. `sealed` says that
     the records are validation's and test was not opened; `warnings` are what folds let through.
     """
 
@@ -40,6 +41,7 @@ class Ground:
     ledgers: Sequence[Path]
     sealed: bool
     warnings: Sequence[str] = ()
+    extraction: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def conclude(
         warnings=(*combined.warnings, *warnings),
         leaks=find_leaks(ground.material, ground.folds, ground.tested, ground.labels, ground.runs),
         opened=opened_line(ground.ledgers),
+        extraction=ground.extraction,
     )
     write_report(
         found,

@@ -70,6 +70,8 @@ class Report:
     weakened: tuple[Weakened, ...] = ()
     leaks: tuple[Leak, ...] = ()
     opened: str = ""
+    extraction: str = ""
+    """how long it took to make the corpus"""
     strata: tuple[Stratum, ...] = ()
     agreement: Agreement | None = None
     combined: Combined | None = None
@@ -116,6 +118,7 @@ class Report:
             Leak(**{**x, "examples": tuple(x["examples"])}) for x in given.get("leaks", ())
         )
         given.setdefault("opened", "")
+        given.setdefault("extraction", "")
         given["ablation"] = tuple(Ablated(**x) for x in given.get("ablation", ()))
         given["strata"] = tuple(stratum_from_json(x) for x in given.get("strata", ()))
         given["agreement"] = agreement_from_json(given.get("agreement"))
@@ -155,6 +158,8 @@ class Report:
             lines.insert(3, _SEEDS)
         if self.opened:
             lines.insert(0, self.opened)
+        if self.extraction:
+            lines.append(self.extraction)
         for modality, states in self.cue_states.items():
             counted = ", ".join(f"{state} {n}" for state, n in states.items())
             lines.append(f"{modality} (clips in each state): {counted}")

@@ -23,6 +23,7 @@ from textualize.evaluate.sealed import (
 )
 from textualize.evaluate.videos import videos_of
 from textualize.explain import Explanation, explain
+from textualize.extract.timings import time_told
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet, Rule
 from textualize.store import Corpus
@@ -103,7 +104,8 @@ def evaluate(
     by_id = {r.clip.id: r for r in read}
     ledgers = [ledger(run) for own in single.values() for run in own]
     leaked = [leak for one in found for leak in one.leaks]
-    ground = Ground(tested, by_id, known, material, folds, single, ledgers, chosen_on, leaked)
+    took = time_told(corpus.folder) if corpus else ""
+    ground = Ground(tested, by_id, known, material, folds, single, ledgers, chosen_on, leaked, took)
 
     def parts_of(name: str) -> Parts:
         return run_parts(single.get(name, ()), told.predictions[name], by_id)

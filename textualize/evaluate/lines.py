@@ -18,13 +18,15 @@ class Trained:
     """What a run folder says about how a method came to be.
 
     `method` is its name in the table of methods; `validation` is the selected epoch's score named
-    `select`; `clips_per_s` is how fast it predicted, where that was measured.
+    `select`; `clips_per_s` is how fast it predicted, where that was measured; `tokens` how long
+    the prompts of validation are on average.
     """
 
     method: str
     parameters: int | None = None
     minutes: float | None = None
     clips_per_s: float | None = None
+    tokens: float | None = None
     validation: float | None = None
     select: str = "macro_f1"
     seed: int | None = None

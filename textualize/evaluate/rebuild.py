@@ -31,7 +31,10 @@ from textualize.labels import LABEL_SETS, LabelSet
 from textualize.types import Clip, Prediction, Record
 
 AS_WRITTEN = "minutes, clips/s, parameters and validation score of each single run (as it says)"
-NEEDS_CORPUS = "leaks in prompts and run folders, states of cues (they need the corpus and runs)"
+NEEDS_CORPUS = (
+    "leaks in prompts and run folders, states of cues, extraction time (they need the corpus and "
+    "runs)"
+)
 
 
 @dataclass(frozen=True, slots=True)

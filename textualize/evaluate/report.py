@@ -59,6 +59,7 @@ def read_run(run: str | Path, clips_per_s: float | None = None) -> Trained:
         parameters=summary.get("parameters"),
         minutes=about["minutes"],
         clips_per_s=clips_per_s,
+        tokens=summary.get("tokens per prompt"),
         validation=validation,
         select=select,
         seed=recipe["seed"],

@@ -47,6 +47,7 @@ from textualize.evaluate.sealed import (
 from textualize.evaluate.suite_file import load_as
 from textualize.evaluate.videos import videos_of
 from textualize.evaluate.weaken import Weakening, lost_answers, weakened_scores
+from textualize.extract.timings import time_told
 from textualize.finetune.options import Recipe
 from textualize.finetune.recipe import load_recipe
 from textualize.labels import LabelSet, labels_of
@@ -190,8 +191,9 @@ def run_suite(
     where = {name: [a.cell.where for a in done if a.cell.name == name] for name in recipes}
     material, sealed = Material.of(records, corpus), part == "validation"
     ground = Ground(
-        tested, by_id, labels, material, folds, where, [openings], sealed, warnings=leaks
-    )
+        tested, by_id, labels, material, folds, where, [openings], sealed, warnings=leaks,
+        extraction=time_told(corpus.folder),
+    )  # fmt: skip
     report, told = _reported(suite, ground, done, ablation, say)
 
     def parts_of(name: str) -> Parts:

@@ -61,7 +61,7 @@ def against_one_another(report: Report) -> list[Table]:
 
 def overview_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of every method's scores and costs."""
-    cost = ("unparsed", "parameters", "train min", "clips/s", "validation")
+    cost = ("unparsed", "parameters", "train min", "tokens/clip", "clips/s", "validation")
     head = ["method", "family", *map(score_text, report.score_names), "seeds", *cost]
     return head, [_overview_cells(r, report.score_names) for r in report.rows]
 
@@ -79,6 +79,7 @@ def _overview_cells(row: Row, scores: Sequence[str]) -> list[str]:
         str(row.unparsed),
         number_text(trained.parameters, ",.0f"),
         number_text(trained.minutes, ".1f"),
+        number_text(trained.tokens, ".1f"),
         number_text(trained.clips_per_s, ".1f"),
         validation,
     ]

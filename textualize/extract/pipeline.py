@@ -21,6 +21,7 @@ from typing import Any
 from textualize.errors import TextualizeError, missing_package
 from textualize.extract.reading import ClipResult, Job, SensorUnavailableError, Task, read_clip
 from textualize.extract.sensor import sensor_specs
+from textualize.extract.timings import remember_time
 from textualize.files import StorageError, sweep, write_json_atomic
 from textualize.labels import LabelSet, labels_of
 from textualize.store import Corpus, Entry, Failure
@@ -110,8 +111,11 @@ def extract_corpus(
             run.write()
         raise
     run.write()
+    seconds = time.monotonic() - begun
+    fresh = sum(r.fresh > 0 for r in run.results.values())
+    remember_time(corpus.folder, fresh, seconds, specs)
     known = {f.key for task in tasks for f in task.failed.values()}
-    return _outcome(run, clips, time.monotonic() - begun, known)
+    return _outcome(run, clips, seconds, known)
 
 
 def extract(clips: Sequence[Clip], corpus: str | Path, **options: Any) -> list[Record]:

@@ -97,6 +97,7 @@ def _train(
         summary["selected epoch"] = next(x["epoch"] for x in lines if x["selected"])
         decided = _decide(method, recipe, found, truth, classes, run, summary)
         summary[f"validation {recipe.select}"] = round(validated(decided, truth)[recipe.select], 4)
+        summary["tokens per prompt"] = round(sum(map(_length, checked)) / len(checked), 1)
         summary["truncated prompts"] = f"{method.truncated} of {len(learned) + len(checked)}"
         run.write_validation(validation, [labels.labels[i] for i in decided.argmax(1)])
         run.write_fitted({
@@ -121,6 +122,11 @@ def _all_alike(items: Sequence[Item]) -> list[str]:
     if len({tuple(item["input_ids"]) for item in items}) != 1 or len(items) == 1:
         return []
     return [f"all {len(items)} training prompts read the same: only the classes' share is learned"]
+
+
+def _length(item: Item) -> int:
+    """Return how many tokens a prompt has."""
+    return len(item["input_ids"])
 
 
 def _exact(recipe: TextRecipe) -> float:
