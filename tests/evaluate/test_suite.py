@@ -100,8 +100,8 @@ def test_unusable_suites_are_one_line(tmp_path, text, message):
 def test_folds_together_sum_minutes_and_keep_notes(corpus, tmp_path):
     from textualize.evaluate.findings import Trained
 
-    a = Trained("jca", minutes=1.0, validation=0.5, clips_per_s=10.0, notes=("x",))
-    b = Trained("jca", minutes=2.0, validation=0.7, clips_per_s=20.0)
+    a = Trained("jca", minutes=1.0, validation=0.5, clips_per_s=10.0, tokens=30.0, notes=("x",))
+    b = Trained("jca", minutes=2.0, validation=0.7, clips_per_s=20.0, tokens=40.0)
     both = together([a, b])
-    assert both.minutes == 3.0 and both.clips_per_s == 15.0
+    assert both.minutes == 3.0 and (both.clips_per_s, both.tokens) == (15.0, 35.0)
     assert both.validation == pytest.approx(0.6) and both.notes == ("fold 1: x",)

@@ -44,7 +44,7 @@ def films(folder: Path, count: int) -> list[tuple[str, str]]:
 
 
 def contents(corpus: Path) -> dict[str, object]:
-    """Every file of a corpus by name, of the quarantine all but the time."""
+    """Every file of a corpus by name, but for what the clock says: timings and quarantine times."""
     found: dict[str, object] = {
         str(p.relative_to(corpus)): p.read_bytes() for p in corpus.rglob("*") if p.is_file()
     }
