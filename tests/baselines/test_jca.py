@@ -196,7 +196,8 @@ def test_what_is_masked_changes_nothing(wiring):
 def test_a_clip_without_any_step_has_finite_logits():
     batch = random_batch()
     nothing = {m: torch.zeros_like(x) for m, x in batch.steps.items()}
-    logits = network().eval()(replace(batch, steps=nothing))
+    summaries = {m: torch.zeros_like(x) for m, x in batch.summaries.items()}
+    logits = network().eval()(replace(batch, steps=nothing, summaries=summaries))
     assert torch.isfinite(logits).all()
     assert torch.allclose(logits, logits[:1].expand_as(logits))
 

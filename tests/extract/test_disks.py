@@ -16,6 +16,7 @@ import pytest
 from textualize.datasets.folder import load_paths
 from textualize.errors import TextualizeError
 from textualize.extract.pipeline import extract_corpus
+from textualize.extract.timings import TIMINGS
 from textualize.files import StorageError
 from textualize.store import Corpus, read_item
 from textualize.types import Clip
@@ -35,8 +36,9 @@ def voices(folder: Path) -> Path:
 
 
 def contents(corpus: Path) -> dict[str, bytes]:
-    """Every file of a corpus by name."""
-    return {str(p.relative_to(corpus)): p.read_bytes() for p in corpus.rglob("*") if p.is_file()}
+    """Every file of a corpus by name, but for timings, which are by the clock."""
+    found = [p for p in corpus.rglob("*") if p.is_file() and p.name != TIMINGS]
+    return {str(p.relative_to(corpus)): p.read_bytes() for p in found}
 
 
 def command(media: Path, corpus: Path, limit: int | None = None) -> subprocess.CompletedProcess:
