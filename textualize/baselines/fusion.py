@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,17 +11,14 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from textualize.baselines.batch import Batch, Features, Scale
+from textualize.baselines.model_files import put_weights, read_model, write_model
 from textualize.baselines.network import Network
 from textualize.baselines.pooling import extent, summarise
 from textualize.baselines.task import Task, softmax, vote
-from textualize.errors import TextualizeError, unknown
-from textualize.files import read_json, write_bytes_atomic, write_json_atomic
+from textualize.errors import unknown
 from textualize.types import Prediction, Record, Track
 
 log = logging.getLogger(__name__)
@@ -147,13 +143,10 @@ class FeatureMethod:
     def save(self, folder: Path) -> None:
         """Write model.safetensors (weights, statistics), then model.json (what they mean)."""
         f = self.features
-        tensors = {
-            f"network.{k}": v.detach().cpu().contiguous()
-            for k, v in self.network.state_dict().items()
-        }
+        statistics = {}
         for name, scale in f.scales.items():
-            tensors[f"mean.{name}"] = torch.from_numpy(scale.mean)
-            tensors[f"std.{name}"] = torch.from_numpy(scale.std)
+            statistics[f"mean.{name}"] = torch.from_numpy(scale.mean)
+            statistics[f"std.{name}"] = torch.from_numpy(scale.std)
         about = {
             "schema": SCHEMA,
             "method": f.method,
@@ -166,10 +159,8 @@ class FeatureMethod:
             "standardised": f.standard,
             "training_only": sorted(f.training_only),
             "statistics": sorted(f.scales),
-            "shapes": {k: list(v.shape) for k, v in sorted(tensors.items())},
         }
-        write_bytes_atomic(folder / "model.safetensors", save_tensors(tensors))
-        write_json_atomic(folder / "model.json", about)
+        write_model(folder, self.network, about, statistics)
 
     @classmethod
     def load(cls, run: str | Path) -> FeatureMethod:
@@ -178,24 +169,11 @@ class FeatureMethod:
         Raises:
             TextualizeError: a file is missing or damaged, or the two do not belong together.
         """
-        folder = Path(run)
-        about = read_json(folder / "model.json", "feature model")
-        if about.get("schema") != SCHEMA:
-            raise TextualizeError(
-                f"feature model {folder} has schema {about.get('schema')}, this textualize reads "
-                f"{SCHEMA}: update textualize, or train again"
-            )
-        tensors = read_tensors(folder / "model.safetensors")
-        shapes = {k: list(v.shape) for k, v in tensors.items()}
-        if shapes != about["shapes"]:
-            raise TextualizeError(
-                f"{folder}: model.safetensors does not belong to model.json: train again"
-            )
+        about, tensors = read_model(Path(run), SCHEMA, "feature model")
         features = _features(about, tensors)
         task = Task.from_json(about["task"])
         network = build(features, task, about["settings"])
-        network.begin(network.stages[-1])
-        network.load_state_dict(part(tensors, "network."))
+        put_weights(network, tensors)
         return cls(task, features, network, about["settings"])
 
 
@@ -213,18 +191,3 @@ def _features(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Featur
         standard=bool(about["standardised"]),
         training_only=frozenset(about["training_only"]),
     )
-
-
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose name starts with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file; raises TextualizeError if it is missing or damaged."""
-    try:
-        return load_tensors(path.read_bytes())
-    except FileNotFoundError:
-        raise TextualizeError(f"no weights at {path}: train again") from None
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise TextualizeError(f"weights {path} are damaged ({error}): train again") from None

@@ -10,15 +10,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from textualize.baselines.fusion import network_class, part, read_tensors
+from textualize.baselines.fusion import network_class
+from textualize.baselines.model_files import put_weights, read_model, write_model
 from textualize.baselines.network import Network
 from textualize.baselines.pictures import PictureSource, Reading, open_reel
 from textualize.baselines.task import Task, softmax
-from textualize.errors import TextualizeError
-from textualize.files import read_json, write_bytes_atomic, write_json_atomic
 from textualize.types import Prediction, Record
 
 log = logging.getLogger(__name__)
@@ -93,8 +91,6 @@ class PictureMethod:
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors (weights), then model.json (what they mean)."""
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
-        tensors = {f"network.{k}": v for k, v in tensors.items()}
         about = {
             "schema": SCHEMA,
             "method": self.name,
@@ -102,10 +98,8 @@ class PictureMethod:
             "settings": self.settings,
             "reading": asdict(self.reading),
             "frames": self.frames,
-            "shapes": {k: list(v.shape) for k, v in sorted(tensors.items())},
         }
-        write_bytes_atomic(folder / "model.safetensors", save_tensors(tensors))
-        write_json_atomic(folder / "model.json", about)
+        write_model(folder, self.network, about)
 
     @classmethod
     def load(cls, run: str | Path) -> PictureMethod:
@@ -114,20 +108,8 @@ class PictureMethod:
         Raises:
             TextualizeError: a file is missing or damaged, or the two do not belong together.
         """
-        folder = Path(run)
-        about = read_json(folder / "model.json", "picture model")
-        if about.get("schema") != SCHEMA:
-            raise TextualizeError(
-                f"picture model {folder} has schema {about.get('schema')}, this textualize reads "
-                f"{SCHEMA}: update textualize, or train again"
-            )
-        tensors = read_tensors(folder / "model.safetensors")
-        if {k: list(v.shape) for k, v in tensors.items()} != about["shapes"]:
-            raise TextualizeError(
-                f"{folder}: model.safetensors does not belong to model.json: train again"
-            )
+        about, tensors = read_model(Path(run), SCHEMA, "picture model")
         name, task, frames = about["method"], Task.from_json(about["task"]), int(about["frames"])
         network = build_pictured(name, task, frames, about["settings"])
-        network.begin(network.stages[-1])
-        network.load_state_dict(part(tensors, "network."))
+        put_weights(network, tensors)
         return cls(name, task, Reading(**about["reading"]), frames, network, about["settings"])

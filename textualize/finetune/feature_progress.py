@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from textualize.baselines.fusion import part, read_tensors
+from textualize.baselines.model_files import part, read_tensors
 from textualize.baselines.network import Network
 from textualize.baselines.task import better
 from textualize.files import write_bytes_atomic
