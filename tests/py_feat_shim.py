@@ -44,7 +44,6 @@ def loads() -> bool:
 def define() -> None:
     """Define `torchvision::nms` in plain torch: greedy, by falling score."""
     import torch
-    from torch.library import Library
 
     def nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.Tensor:
         left = scores.argsort(descending=True)
@@ -59,11 +58,12 @@ def define() -> None:
             left = left[shared / (area[best] + area[left] - shared) <= threshold]
         return torch.stack(kept) if kept else scores.new_zeros(0, dtype=torch.long)
 
-    operators = Library("torchvision", "DEF")
+    from torch import library
+
+    signature = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
     for name in ("nms", "qnms"):  # torchvision registers the shapes of both
-        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    operators.impl("nms", nms, "CompositeExplicitAutograd")
-    globals()["_operators"] = operators  # they go when this is collected
+        library.define(f"torchvision::{name}", signature)
+    library.impl("torchvision::nms", "default", nms)
 
 
 if __name__ == "sitecustomize":
