@@ -20,12 +20,16 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One drawn person: id, looks, voice, wall and clothes."""
+    """One drawn person: id, looks, voice, wall and clothes.
+
+    varies: light and reach of the pose are drawn anew for every clip.
+    """
 
     id: str
     look: Look
     voice: Voice
     scene: Scene
+    varies: bool = False
 
 
 _LOOKS = (

@@ -1,8 +1,8 @@
 """What each demo clip shows and says.
 
-Twelve drawn people play seven compound emotions twice each. No modality is enough by itself: some
-faces show only what two emotions share, groups of emotions share a voice, and the words tell
-something in about half of the clips. All of it derives from one seed.
+Twelve drawn people, or more (`crowd.py`), play seven compound emotions twice each. No modality is
+enough by itself: some faces show only what two emotions share, groups of emotions share a voice,
+and the words tell something in about half of the clips. All of it derives from one seed.
 
 Action units of the emotions after Du, Tao and Martinez (2014), "Compound facial expressions of
 emotion", PNAS 111(15); which emotions are confused, the voices and the words are made up here.
@@ -16,12 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from textualize.demo.crowd import SWAY, crowd, lit
 from textualize.demo.face import ACTIONS
-from textualize.demo.people import Subject, subjects
-from textualize.demo.stage import Pose
+from textualize.demo.people import Subject
+from textualize.demo.stage import Pose, Scene
 from textualize.labels import label_set
 
 SEED = 23
+PEOPLE = 12  # that ship
 RATE_HZ = 12.5
 NEUTRAL_S = 0.4  # every clip opens with a face at rest
 EMOTIONS = label_set("compound7").labels
@@ -45,6 +47,7 @@ class Line:
 
     `face` maps action units to their peak 0-1; `sentences` are spoken one after the other, with
     `pause_s` between them; `pitch_st`, `rate` and `gain_db` are relative to the subject's voice.
+    `sway` is how far the head turns, of what it usually does.
     """
 
     id: str
@@ -60,6 +63,8 @@ class Line:
     gain_db: float
     pause_s: float
     seed: int
+    scene: Scene
+    sway: float = 1.0
 
 
 # Action units of each emotion with the chance that a clip shows them.
@@ -154,10 +159,10 @@ CUES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def lines(seed: int = SEED) -> tuple[Line, ...]:
-    """Return what all 168 clips are to be, subject by subject; equal seeds give equal lines."""
+def lines(seed: int = SEED, people: int = PEOPLE) -> tuple[Line, ...]:
+    """Return what all clips are to be, 14 a person; equal seeds give equal lines."""
     out = []
-    for number, subject in enumerate(subjects(), 1):
+    for number, subject in enumerate(crowd(people, seed), 1):
         order = np.random.default_rng([seed, number]).permutation(np.repeat(EMOTIONS, 2))
         for clip, emotion in enumerate(order, 1):
             rng = np.random.default_rng([seed, number, clip])
@@ -173,6 +178,10 @@ def _line(name: str, subject: Subject, emotion: str, rng: Rng) -> Line:
     levels = Levels(*(int(k) * v for k, v in zip(kept, _values(usual), strict=True)))
     wrong = rng.random() < MISLABELLED
     pause = PAUSES.get(emotion, 0.0) if rng.random() < PAUSED else 0.0
+    pitch_st = 5.0 * levels.pitch + 0.5 * float(rng.standard_normal())
+    rate = float(1.28**levels.rate * np.exp(0.03 * rng.standard_normal()))
+    gain_db = 6.5 * levels.loudness + 0.7 * float(rng.standard_normal())
+    own = int(rng.integers(2**31))
     return Line(
         id=name,
         subject=subject,
@@ -182,11 +191,13 @@ def _line(name: str, subject: Subject, emotion: str, rng: Rng) -> Line:
         shown=shown,
         sentences=sentences,
         levels=levels,
-        pitch_st=5.0 * levels.pitch + 0.5 * float(rng.standard_normal()),
-        rate=float(1.28**levels.rate * np.exp(0.03 * rng.standard_normal())),
-        gain_db=6.5 * levels.loudness + 0.7 * float(rng.standard_normal()),
+        pitch_st=pitch_st,
+        rate=rate,
+        gain_db=gain_db,
         pause_s=pause,
-        seed=int(rng.integers(2**31)),
+        seed=own,
+        scene=lit(subject.scene, rng) if subject.varies else subject.scene,
+        sway=float(rng.uniform(*SWAY)) if subject.varies else 1.0,
     )
 
 
@@ -277,12 +288,15 @@ def _blinks(rng: Rng, times: Track) -> list[int]:
 
 
 def poses(line: Line, frames: int) -> tuple[Pose, ...]:
-    """Return the head's pose per frame: slow turns within about 12 degrees, still at first."""
+    """Return the head's pose per frame: slow turns, still at first.
+
+    They are within about 12 degrees where `sway` is 1.
+    """
     rng = np.random.default_rng([line.seed, 2])
     times = np.arange(frames) / RATE_HZ
     awake = 0.25 + 0.75 * _rise(times, NEUTRAL_S, 0.5)
     reach = (0.26, 0.08, 0.10, 0.10, 0.06)  # yaw, pitch, roll, x, y
-    swing = [a * rng.uniform(0.3, 1.0) * awake * _drift(rng, times, 2.6) for a in reach]
+    swing = [line.sway * a * rng.uniform(0.3, 1.0) * awake * _drift(rng, times, 2.6) for a in reach]
     gaze = 0.03 * _drift(rng, times, 1.2)
     zoom = rng.uniform(47.5, 51.5)
     rows = np.column_stack([*swing, np.full(frames, zoom), gaze])
