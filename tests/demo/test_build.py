@@ -151,6 +151,20 @@ def test_a_clip_holds_what_its_truth_says(tmp_path: Path) -> None:
 
 
 @needs_espeak
+def test_a_build_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = sorted(LINES, key=lambda line: len(" ".join(line.sentences)))[:2]
+    monkeypatch.setattr(script, "lines", lambda people: (first, second))
+    earlier = {"id": first.id, "made": "before the stop"}
+    (tmp_path / "unfinished.jsonl").write_text(json.dumps(earlier) + '\n{"id": "s0')
+    build.build(tmp_path, jobs=1)
+    assert [p.name for p in (tmp_path / "clips").iterdir()] == [f"{second.id}.mp4"]
+    with gzip.open(tmp_path / "truth.jsonl.gz", "rt") as stream:
+        told = [json.loads(line) for line in stream]
+    assert told[0] == earlier and told[1]["text"] == " ".join(second.sentences)
+    assert not (tmp_path / "unfinished.jsonl").exists()
+
+
+@needs_espeak
 def test_the_shipped_clips_can_be_made_again_from_the_script() -> None:
     line = LINES[37]
     curves = script.actions(line, voice.speak(line).loudness())

@@ -23,6 +23,7 @@ import av
 import cv2
 import numpy as np
 
+from textualize.console import progress_bar
 from textualize.demo import script
 from textualize.demo.face import render
 from textualize.demo.stage import FRAME_HEIGHT, FRAME_WIDTH, Pixels
@@ -135,18 +136,38 @@ def manifest(lines: Sequence[script.Line]) -> str:
 
 
 def build(out: Path, jobs: int = 2, people: int = script.PEOPLE) -> None:
-    """Write clips, manifest and truth under `out`; raises TextualizeError without espeak-ng."""
+    """Write clips, manifest and truth under `out`; what was stopped goes on.
+
+    Raises:
+        TextualizeError: there is no espeak-ng.
+    """
     lines = script.lines(people=people)
     (out / "clips").mkdir(parents=True, exist_ok=True)
-    made = []
-    with ProcessPoolExecutor(jobs) as pool:
-        for record in pool.map(partial(make, out=out), lines):
-            made.append(json.dumps(record, separators=(",", ":")))
-            print(f"\r{len(made)}/{len(lines)} clips", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    packed = gzip.compress("\n".join([*made, ""]).encode(), mtime=0)
+    journal = out / "unfinished.jsonl"  # the truth of clips already written
+    made = _written(journal)
+    left = [line for line in lines if line.id not in made]
+    with ProcessPoolExecutor(jobs) as pool, journal.open("a") as log, progress_bar("draw") as step:
+        for line, record in zip(left, pool.map(partial(make, out=out), left), strict=True):
+            made[line.id] = record
+            log.write(json.dumps(record, separators=(",", ":")) + "\n")
+            log.flush()
+            step(len(made), len(lines), line.id)
+    told = [json.dumps(made[line.id], separators=(",", ":")) for line in lines]
+    packed = gzip.compress("\n".join([*told, ""]).encode(), mtime=0)
     write_bytes_atomic(out / "truth.jsonl.gz", packed)
     write_text_atomic(out / "clips.csv", manifest(lines))
+    journal.unlink()
+
+
+def _written(journal: Path) -> dict[str, dict[str, Any]]:
+    """Return the clips of a journal, which keeps its whole lines: a kill may have left half a one.
+
+    An empty journal is begun where there is none.
+    """
+    text = journal.read_text("utf-8") if journal.is_file() else ""
+    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    write_text_atomic(journal, "".join(whole))
+    return {record["id"]: record for record in map(json.loads, whole)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
