@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[extract,finetune,serve,ray,elan,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[extract,finetune,serve,ray,cam,elan,dev]'
 	@touch $(STAMP)
 
 TORCH ?= $(shell grep -E '^torch==' constraints.txt)

@@ -96,4 +96,6 @@ if __name__ == "__main__":
     bench_features.sizes()
     bench_losses.losses()
     bench_pictures.main([])
+    bench_pictures.training([])
+    bench_pictures.costs()
     bench_prompts.prompts()

@@ -1,4 +1,6 @@
-"""What the blocks of DMSN can tell apart, and what they cost: `python tests/bench_dmsn.py`.
+"""What the blocks of DMSN can tell apart: `python tests/bench_dmsn.py`.
+
+What they cost is in `bench_pictures.py`.
 
 Clips of random bits that repeat every 4 or every 6 frames (or pixels, in both directions): whatever
 is within three frames (pixels) is as random in one class as in the other, so that a block with no
@@ -16,7 +18,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from textualize.baselines.dmsn import DEEP, DMSN, KINDS, SHALLOW, Block, cost
+from textualize.baselines.dmsn import KINDS, Block
 
 PERIODS = (4, 6)
 FRAMES, SIZE = 12, 12
@@ -58,14 +60,8 @@ def accuracy(block: dict, what: str, seed: int, steps: int) -> float:
 
 
 def main(seeds: int = 5, steps: int = 100) -> None:
-    """Print costs, then accuracies: mean, and lowest to highest of the seeds."""
-    print("DMSN (a reconstruction), without head")
-    for blocks in (SHALLOW, DEEP):
-        for kind in KINDS:
-            with torch.device("meta"):
-                found = cost(DMSN(kind, blocks), 16, 112)
-            size, work = found.parameters / 1e6, found.macs / 1e9
-            print(f"{kind} {list(blocks)}: {size:.2f} M parameters, {work:.2f} GMAC at 16x112x112")
+    """Print accuracies: mean, and lowest to highest of the seeds."""
+    print("DMSN (a reconstruction)")
     for name, block in BLOCKS.items():
         for what in ("time", "space"):
             began = time.process_time()

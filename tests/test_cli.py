@@ -107,6 +107,8 @@ def test_evaluate_reports_and_verify_recomputes(made, floor_run, tmp_path, capsy
         (["train", "jaca", "--corpus", "{c}", "--out", "{t}/r"], "did you mean jca"),
         (["train", "majority", "--corpus", "{c}", "--out", "{t}/r", "--set", "sed=1"], "seed"),
         (["train", "majority", "--corpus", "{c}", "--out", "{t}/r", "--set", "seed"], "key=value"),
+        (["train", "majority", "--corpus", "{c}", "--out", "{t}/r", "--set", "seed=["], "not YAML"),
+        (["train", "{c}/latin.yaml", "--corpus", "{c}", "--out", "{t}/r"], "not YAML"),
         (["train", "majority", "--corpus", "{c}", "--out", "{t}/r", "--fold", "9"], "1 to 4"),
         (["predict", "{t}", "--corpus", "{c}"], "not a run folder"),
         (["evaluate", "dmeo", "--corpus", "{c}"], "did you mean demo"),
@@ -117,12 +119,16 @@ def test_evaluate_reports_and_verify_recomputes(made, floor_run, tmp_path, capsy
         (["explain", "{r}", "--corpus", "{c}", "--clip", "nobody"], "no clip 'nobody'"),
         (["explain", "{c}", "--corpus", "{c}", "--clip", "s0c1"], "not a run folder"),
         (["render", "{c}", "--template", "basic", "--future-turns", "1"], "does not use"),
+        (["render", "{c}", "--template", "{c}/latin.jinja"], "is not UTF-8"),
         (["verify", "{t}"], "report not found"),
+        (["verify", "{c}/latin.yaml"], "report not found"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
     arguments, message, made, floor_run, tmp_path, capsys
 ):
+    for name in ("latin.yaml", "latin.jinja"):
+        (made / name).write_bytes(b"a: \xff")
     capsys.readouterr()  # what training said
     filled = [a.format(c=made, t=tmp_path, r=floor_run) for a in arguments]
     assert run(filled) == 2

@@ -9,7 +9,7 @@ from rich.console import Console
 from textualize.console import explanation_table
 from textualize.errors import TextualizeError
 from textualize.evaluate.finished import evaluate
-from textualize.explain import explain, without_each, worded
+from textualize.explain import MANY, explain, without_each, without_each_column, worded
 from textualize.finetune.recipe import load_recipe
 from textualize.finetune.train import train
 from textualize.labels import LabelSet
@@ -61,6 +61,44 @@ def test_taking_the_last_words_away_leaves_an_absence():
     one = Record(Clip("c", None), {}, (Utterance(Span(0, 1), "yes"),), record().status)
     ((_, without),) = without_each(one)
     assert without.status["speech"].state == "absent"
+
+
+def with_landmarks(whole, label=None):
+    """The record and a track of 478 points."""
+    names = tuple(f"{axis}{i}_px" for i in range(478) for axis in "xyz")
+    points = Track(np.ones((2, len(names)), np.float32), 12.5, 0.0, names, "named", "test")
+    clip = replace(whole.clip, label=label)
+    return replace(whole, clip=clip, tracks={**whole.tracks, "landmarks": points})
+
+
+def test_many_columns_and_nameless_ones_are_one_piece():
+    whole = with_landmarks(record())
+    assert len(whole.tracks["landmarks"].names) > MANY
+    pieces = dict(without_each(whole))
+    assert len(pieces) == 5
+    gone = pieces["landmarks (1434 columns)"].tracks["landmarks"].values
+    assert np.isnan(gone).all() and np.isfinite(whole.tracks["landmarks"].values).all()
+    nameless = Track(np.ones((2, 4), np.float32), 12.5, 0.0, (), "embedding", "test")
+    two = replace(whole, tracks={**whole.tracks, "voice": nameless})
+    assert list(dict(without_each(two))) == list(pieces)  # no words could tell it
+    assert list(dict(without_each_column(two, ["voice"]))) == ["voice (4 columns)"]
+
+
+def test_of_a_feature_method_only_the_tracks_it_reads_are_taken_away(tmp_path):
+    talks = []
+    for i in range(8):
+        whole = with_landmarks(record(), label="ab"[i % 2])
+        aus = whole.tracks["aus"]
+        values = aus.values * (0.2 if i % 2 else 1) * (1 + i / 100)
+        tracks = {**whole.tracks, "aus": replace(aus, values=values)}
+        talks.append(replace(whole, clip=replace(whole.clip, id=f"c{i}"), tracks=tracks))
+    recipe = load_recipe("linear", ["tracks=[aus]"])
+    run = train(
+        recipe, talks[:6], talks[6:], tmp_path / "run", labels=LabelSet("own", ("a", "b"), {})
+    )
+    found = explain(load(run.path), talks[6])
+    assert {e.what for e in found.effects} == {"aus AU06", "aus AU12"}
+    assert any(e.change for e in found.effects)
 
 
 def test_an_unreadable_answer_is_an_error():

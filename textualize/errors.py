@@ -23,6 +23,16 @@ def unknown(kind: str, given: str, known: Iterable[str], hint: str = "") -> Text
     return TextualizeError(f"no {kind} named '{given}'{guess}; known: {', '.join(names)}{tail}")
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error that says something.
+
+    >>> first_line(ValueError("no such file.")), first_line(OSError())
+    ('no such file', 'OSError')
+    """
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line.rstrip(".:") for line in lines if line), type(error).__name__)
+
+
 def missing_package(what: str, package: str, extra: str) -> TextualizeError:
     """Return the error for an optional package that is not installed.
 

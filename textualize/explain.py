@@ -2,7 +2,8 @@
 
 The same pieces are taken from the record itself, so that a method that reads words and one that
 reads features are explained alike: an action unit, a prosodic measure, an utterance, a turn before
-or after it; of a method that reads pictures, a part of the face. The effect is the fall of the
+or after it; of a method that reads pictures, a part of the face. Of a method that reads features
+only the tracks it reads are taken away. The effect is the fall of the
 predicted label's probability and log-probability (occlusion; negative = the piece spoke against
 it). For a method that reads words, the cue the piece was worded as stands beside it, and pieces its
 prompt never held are left out.
@@ -11,7 +12,7 @@ prompt never held are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from os.path import commonprefix
 from typing import Any
@@ -27,6 +28,7 @@ from textualize.surroundings import with_said
 from textualize.types import Cue, Prediction, Prompt, Record, Status, Track, Utterance
 
 TOGETHER = 8  # prompts a batch: in more of them, less of the beginning is common to all
+MANY = 200  # columns of a track: more of them (landmarks) are taken away together
 LEAST = 1e-12  # a probability below counts as this much, so that its logarithm is finite
 
 
@@ -115,6 +117,8 @@ def _pieces(
         from textualize.baselines.face_parts import without_each_part
 
         return without_each_part(record, method.reading)
+    if hasattr(method, "features"):  # of tracks
+        return without_each_column(record, method.features.needed)
     around = said_around(template, record) if template else ((), ())
     return without_each(record, *around)
 
@@ -156,11 +160,8 @@ def without_each(
 
     `before` and `after` are the turns a prompt is given; no other turn takes a missing one's place.
     """
-    for name, track in record.tracks.items():
-        if is_summarised(track):
-            for i, column in enumerate(track.names):
-                if np.isfinite(track.values[:, i]).any():
-                    yield f"{name} {column}", _with_track(record, name, _blank(track, i))
+    named = [name for name, track in record.tracks.items() if is_summarised(track)]
+    yield from without_each_column(record, named)
     for i, utterance in enumerate(record.utterances):
         kept = (*record.utterances[:i], *record.utterances[i + 1 :])
         status = dict(record.status)
@@ -185,9 +186,25 @@ def _without(cues: tuple[Cue, ...], i: int) -> tuple[Cue, ...]:
     return (*kept, not_measured(cues[i].modality))
 
 
-def _blank(track: Track, column: int) -> Track:
+def without_each_column(record: Record, tracks: Collection[str]) -> Iterator[tuple[str, Record]]:
+    """Yield (name, record without it) for every column of these tracks that has a value.
+
+    A track whose columns are unnamed, or more than `MANY`, is taken away whole.
+    """
+    for name, track in record.tracks.items():
+        if name not in tracks:
+            continue
+        wide = track.values.shape[1]
+        apart = is_summarised(track) and wide <= MANY
+        pieces = [(f"{name} {column}", slice(i, i + 1)) for i, column in enumerate(track.names)]
+        for what, columns in pieces if apart else [(f"{name} ({wide} columns)", slice(None))]:
+            if np.isfinite(track.values[:, columns]).any():
+                yield what, _with_track(record, name, _blank(track, columns))
+
+
+def _blank(track: Track, columns: slice) -> Track:
     values = track.values.copy()
-    values[:, column] = np.nan
+    values[:, columns] = np.nan
     return replace(track, values=values)
 
 

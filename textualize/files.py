@@ -8,13 +8,16 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import yaml
 
 from textualize.errors import TextualizeError
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 HOST = re.sub(r"[^A-Za-z0-9]+", "_", platform.node())[:40]
 _TEMPORARY = ".tmp"
@@ -85,6 +88,11 @@ def write_json_atomic(path: Path, value: object) -> None:
     write_text_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_jsonl_atomic(path: Path, values: Iterable[object]) -> None:
+    """Write JSON values atomically, one a line."""
+    write_text_atomic(path, "".join(json.dumps(v, ensure_ascii=False) + "\n" for v in values))
+
+
 def digest_of(value: object) -> str:
     """Return the sha256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
@@ -137,14 +145,57 @@ def read_lines(path: Path) -> list[str]:
     return [line for line in path.read_text("utf-8").split("\n") if line]
 
 
+def read_jsonl(path: Path, what: str, read: Callable[[Any], T]) -> list[T]:
+    """Return what `read` makes of the value on each line of a JSONL file.
+
+    Raises:
+        TextualizeError: the file, named `what`, is missing, or a line is damaged.
+    """
+    try:
+        lines = read_lines(path)
+    except OSError:
+        raise TextualizeError(f"no {what} at {path}") from None
+    except UnicodeDecodeError as error:
+        raise TextualizeError(f"{what} {path} is damaged: {error}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(read(json.loads(line)))
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            lack = "it has no " * isinstance(error, KeyError)
+            raise TextualizeError(f"{path}:{number} is damaged: {lack}{error}") from None
+    return found
+
+
+def read_yaml(path: Path, what: str = "the file", holds: str = "keys and values") -> Json:
+    """Return the keys of a YAML file.
+
+    Raises:
+        TextualizeError: it cannot be read, naming `what` it is, or is not YAML, or has no keys.
+    """
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise TextualizeError(f"cannot read {what} {path}: {reason}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise TextualizeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise TextualizeError(f"{path} should hold {holds}")
+    return values
+
+
 def read_json(path: Path, what: str) -> Json:
     """Return a JSON object; raises TextualizeError naming `what` if it is missing or damaged."""
     try:
         value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise TextualizeError(f"{what} not found: {path}") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise TextualizeError(f"cannot read {what} {path}: {reason}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise TextualizeError(f"{what} {path} is damaged: {error}") from None
     if not isinstance(value, dict):
-        raise TextualizeError(f"{what} {path} should hold a JSON object")
+        raise TextualizeError(f"{what} {path} is damaged: it should hold a JSON object")
     return value

@@ -7,13 +7,13 @@ read back by `load`; what it then offers is `Method.predict`.
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from textualize.errors import TextualizeError, missing_package, unknown
+from textualize.files import read_json
 from textualize.types import Prediction, Record
 from textualize.windows import ByWindow, window_of_run
 
@@ -27,13 +27,16 @@ class Method(Protocol):
         """Return one prediction per record; scores do not depend on the other records."""
 
 
+Reads = Literal["words", "tracks", "pictures", "nothing", "labels"]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One row of the table. `load` and `train` are "module:name", imported when needed."""
 
     load: str
     train: str
-    reads: Literal["words", "tracks", "pictures", "nothing"]
+    reads: Reads
     extra: str | None
     about: str
 
@@ -89,9 +92,15 @@ METHODS: Mapping[str, Entry] = {
             ("lfan", "leader-follower attention over streams, causal encoders (Richet et al.)"),
             ("can", "channel attention over concatenated streams (Richet et al. 2024)"),
             ("pkdot", "privileged distillation by optimal transport (Aslam et al. 2024)"),
-            ("subject-msda", "adaptation to a person without labels (Zeeshan et al. 2024)"),
         )
     },
+    "subject-msda": Entry(
+        "textualize.baselines.either:TracksOrPictures",
+        "textualize.finetune.baseline:train_features",
+        "tracks",  # or pictures, see `read_with`
+        "finetune",
+        "adaptation to a person without labels (Zeeshan et al. 2024)",
+    ),
     **{
         name: Entry(
             "textualize.baselines.pictured:PictureMethod",
@@ -116,6 +125,17 @@ def entry(name: str) -> Entry:
     return METHODS[name]
 
 
+def read_with(name: str, recipe: Mapping[str, Any]) -> Reads:
+    """Return what a method reads with a recipe: pictures where it has that key.
+
+    An oracle reads labels of whom it is tested on, so that it is a rival of none.
+    """
+    if recipe.get("choose") == "oracle":
+        return "labels"
+    usual = entry(name).reads
+    return "pictures" if usual == "tracks" and "pictures" in recipe else usual
+
+
 def resolve(target: str, name: str) -> object:
     """Import "module:name"; a missing package becomes the pip line that installs it."""
     module, _, attribute = target.partition(":")
@@ -128,16 +148,25 @@ def resolve(target: str, name: str) -> object:
         raise missing_package(f"method '{name}'", error.name or "a package", extra) from None
 
 
+def method_of(run: Path) -> str:
+    """Return the name of a run folder's method.
+
+    Raises:
+        TextualizeError: it is no run folder, or damaged.
+    """
+    described = run / "labels.json"
+    if not described.is_file():
+        raise TextualizeError(f"{run} is not a run folder: it has no labels.json")
+    return str(read_json(described, "run labels").get("method"))
+
+
 def load(run: str | Path) -> Method:
     """Return the trained method of a run folder, ready to predict.
 
     A method that was trained on windows reads a clip in the same windows.
     """
     folder = Path(run)
-    described = folder / "labels.json"
-    if not described.is_file():
-        raise TextualizeError(f"{folder} is not a run folder: it has no labels.json")
-    name = str(json.loads(described.read_text("utf-8"))["method"])
+    name = method_of(folder)
     loader = resolve(entry(name).load, name)
     method = cast(Method, loader.load(folder))  # type: ignore[attr-defined]
     window = window_of_run(folder)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from textualize.errors import TextualizeError
-from textualize.files import Json, read_lines, write_text_atomic
+from textualize.files import Json, read_jsonl, write_jsonl_atomic
 from textualize.types import Prediction, Track
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Write predictions as JSONL, atomically; a series is a list of rows with their rate."""
-    lines = (json.dumps(prediction_json(p), ensure_ascii=False) + "\n" for p in predictions)
-    write_text_atomic(path, "".join(lines))
+    write_jsonl_atomic(path, map(prediction_json, predictions))
 
 
 def prediction_json(prediction: Prediction) -> Json:
@@ -57,14 +54,4 @@ def read_predictions(path: Path) -> list[Prediction]:
     Raises:
         TextualizeError: the file is missing or a line is damaged.
     """
-    try:
-        lines = read_lines(path)
-    except OSError:
-        raise TextualizeError(f"no predictions at {path}") from None
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(_prediction(json.loads(line)))
-        except (TypeError, ValueError, LookupError) as error:
-            raise TextualizeError(f"{path}:{number} is damaged: {error}") from None
-    return found
+    return read_jsonl(path, "predictions", _prediction)

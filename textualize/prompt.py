@@ -7,7 +7,6 @@ given cues and words only: no clip id, no file name, no label.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,21 +14,28 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from traceback import walk_tb
+from typing import TypedDict, Unpack, cast
 
-from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta
+from jinja2 import TemplateSyntaxError, UndefinedError
 
 from textualize import assets, surroundings
 from textualize.describe import describe
 from textualize.errors import TextualizeError, unknown
-from textualize.files import write_text_atomic
+from textualize.files import read_json, write_text_atomic
 from textualize.sandbox import Sandbox, render_guarded
+from textualize.template_files import (
+    MAIN,
+    included,
+    read_part,
+    read_template,
+    reason_of,
+    syntax_error,
+    text_digest,
+)
 from textualize.types import Cue, Prompt, Record, Utterance
 from textualize.variables import LETTERS, VARIABLES, variables
 from textualize.wording import REGISTERS, Register
 from textualize.wording.meanings import meanings
-
-_MAIN = "template.jinja"
-_PART = re.compile(r"(parts/)?[\w-]+\.jinja")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +79,23 @@ class Template:
         return "; ".join(what for what, asked in told.items() if asked)
 
 
+class Settings(TypedDict, total=False):
+    """How a template is rendered beside its modalities; what each means stands at `Template`."""
+
+    levels: bool
+    turns: int
+    register: Register
+    context_s: float
+    future_turns: int
+
+
 def render(
     record: Record,
     template: str | Path = "compound",
     *,
     labels: Sequence[str] = (),
     modalities: str = "TVA",
-    levels: bool = False,
-    turns: int = 0,
-    register: Register = "terse",
-    context_s: float = 0.0,
-    future_turns: int = 0,
+    **how: Unpack[Settings],
 ) -> Prompt:
     """Return what a model reads about a record.
 
@@ -94,16 +106,7 @@ def render(
     `Template`. Raises TextualizeError for an unknown template or register, or a template that
     fails, with file, line and variable.
     """
-    loaded = load_template(
-        template,
-        modalities,
-        levels=levels,
-        turns=turns,
-        register=register,
-        context_s=context_s,
-        future_turns=future_turns,
-    )
-    return render_with(loaded, record, labels=labels)
+    return render_with(load_template(template, modalities, **how), record, labels=labels)
 
 
 def render_with(
@@ -128,7 +131,7 @@ def render_with(
         "register": template.register,
     }
     try:
-        text = render_guarded(lambda: _sandbox(template).get_template(_MAIN).render(values))
+        text = render_guarded(lambda: _sandbox(template).get_template(MAIN).render(values))
     except Exception as error:  # a foreign template may raise anything
         raise _template_error(template, error) from None
     # Newlines at either end belong to the file, not to the prompt; blanks may be the paper's.
@@ -145,34 +148,21 @@ def said_around(
     return before, record.around.following[: template.future_turns]
 
 
-def load_template(
-    name: str | Path,
-    modalities: str = "TVA",
-    *,
-    levels: bool = False,
-    turns: int = 0,
-    register: Register = "terse",
-    context_s: float = 0.0,
-    future_turns: int = 0,
-) -> Template:
+def load_template(name: str | Path, modalities: str = "TVA", **how: Unpack[Settings]) -> Template:
     """Return a shipped template by name, or the user's own by path, with the parts it includes.
 
-    Parts are looked up beside the template, then among the shipped ones, nowhere else. Raises
-    TextualizeError if a file is missing or does not parse, the register is unknown, or the
-    template does not use the context it shall be given.
+    `how` see `Settings`. Parts are looked up beside the template, then among the shipped ones,
+    nowhere else. Raises TextualizeError if a file is missing or does not parse, the register is
+    unknown, or the template does not use the context it shall be given.
     """
     path = assets.find("prompts", name, ".jinja")
     return template_of(
-        _read(path, path.parent),
+        read_template(path, path.parent),
         path.stem,
         modalities,
         source=str(name) if str(name).endswith(".jinja") else f"prompts/{path.name}",
         beside=path.parent,
-        levels=levels,
-        turns=turns,
-        register=register,
-        context_s=context_s,
-        future_turns=future_turns,
+        **how,
     )
 
 
@@ -183,11 +173,7 @@ def template_of(
     *,
     source: str = "",
     beside: Path | None = None,
-    levels: bool = False,
-    turns: int = 0,
-    register: Register = "terse",
-    context_s: float = 0.0,
-    future_turns: int = 0,
+    **how: Unpack[Settings],
 ) -> Template:
     """Return a text as a template; its parts are looked up in `beside`, then among the shipped.
 
@@ -196,51 +182,36 @@ def template_of(
     source = source or f"{name}.jinja"
     folders = [folder for folder in (beside, assets.folder("prompts")) if folder is not None]
     parts: dict[str, str] = {}
-    waiting = _included(text, source)
+    waiting = included(text, source)
     while waiting:
         part = waiting.pop()
         if part not in parts:
-            parts[part] = _read_part(part, source, folders)
-            waiting += _included(parts[part], f"{Path(source).parent}/{part}")
-    digest = _digest(text, parts)
+            parts[part] = read_part(part, source, folders)
+            waiting += included(parts[part], f"{Path(source).parent}/{part}")
+    _check_register(how.get("register", "terse"))
+    letters = _checked_letters(modalities)
     return _checked_context(
-        Template(
-            name,
-            source,
-            text,
-            parts,
-            digest,
-            _checked_letters(modalities),
-            levels,
-            turns,
-            _checked_register(register),
-            context_s,
-            future_turns,
-        )
+        Template(name, source, text, parts, text_digest(text, parts), modalities=letters, **how)
     )
 
 
 def with_parts(template: Template, name: str, parts: Mapping[str, str]) -> Template:
     """Return a template under another name, with these texts for parts of its own names."""
     own = {**template.parts, **parts}
-    return replace(template, name=name, parts=own, digest=_digest(template.text, own))
+    return replace(template, name=name, parts=own, digest=text_digest(template.text, own))
 
 
 def save_template(template: Template, folder: str | Path) -> None:
     """Write a template into `folder`/prompt, so that the run renders what it was trained on."""
     out = Path(folder) / "prompt"
-    for name, text in {_MAIN: template.text, **template.parts}.items():
+    for name, text in {MAIN: template.text, **template.parts}.items():
         write_text_atomic(out / name, text)
     described = {
         "name": template.name,
         "digest": template.digest,
         "modalities": template.modalities,
-        "levels": template.levels,
-        "turns": template.turns,
-        "context_s": template.context_s,
-        "future_turns": template.future_turns,
+        **{name: getattr(template, name) for name in Settings.__annotations__},
         "reads beyond the clip": template.reads,
-        "register": template.register,
         "parts": sorted(template.parts),
     }
     write_text_atomic(out / "prompt.json", json.dumps(described, indent=2) + "\n")
@@ -254,30 +225,21 @@ def load_template_from(folder: str | Path) -> Template:
     stored = Path(folder) / "prompt"
     if not (stored / "prompt.json").is_file():
         raise TextualizeError(f"{folder} holds no prompt: expected {stored / 'prompt.json'}")
-    described = json.loads((stored / "prompt.json").read_text("utf-8"))
-    source = str(stored / _MAIN)
-    text = _read(stored / _MAIN, stored)
-    parts = {name: _read_part(name, source, (stored,)) for name in described["parts"]}
-    digest = _digest(text, parts)
+    described = read_json(stored / "prompt.json", "prompt of the run")
+    source = str(stored / MAIN)
+    text = read_template(stored / MAIN, stored)
+    parts = {name: read_part(name, source, (stored,)) for name in described["parts"]}
+    digest = text_digest(text, parts)
     if digest != described["digest"]:
         raise TextualizeError(
             f"the prompt in {stored} has digest {digest[:12]}, its prompt.json says "
             f"{described['digest'][:12]}; restore the files the model was trained with"
         )
+    # a run from before one of the settings has its default
+    how = cast(Settings, {k: described[k] for k in Settings.__annotations__ if k in described})
+    _check_register(how.get("register", "terse"))
     letters = _checked_letters(described["modalities"])
-    return Template(
-        described["name"],
-        source,
-        text,
-        parts,
-        digest,
-        letters,
-        bool(described["levels"]),
-        int(described["turns"]),
-        _checked_register(described.get("register", "terse")),  # runs from before registers
-        float(described.get("context_s", 0.0)),
-        int(described.get("future_turns", 0)),
-    )
+    return Template(described["name"], source, text, parts, digest, modalities=letters, **how)
 
 
 def _checked_letters(modalities: str) -> str:
@@ -290,11 +252,9 @@ def _checked_letters(modalities: str) -> str:
     return "".join(letter for letter in LETTERS if letter in modalities)
 
 
-def _checked_register(register: str) -> Register:
-    for known in REGISTERS:
-        if register == known:
-            return known
-    raise unknown("register", register, REGISTERS)
+def _check_register(register: str) -> None:
+    if register not in REGISTERS:
+        raise unknown("register", register, REGISTERS)
 
 
 def _checked_context(template: Template) -> Template:
@@ -318,65 +278,17 @@ def _checked_context(template: Template) -> Template:
     return template
 
 
-# --- files ----------------------------------------------------------------------------------------
-
-
-def _read(path: Path, inside: Path) -> str:
-    resolved = path.resolve()
-    if not path.is_file() or not resolved.is_relative_to(inside.resolve()):
-        raise TextualizeError(f"no template at {path}, or it is a link that leaves its folder")
-    return resolved.read_text("utf-8")
-
-
-def _read_part(name: str, source: str, folders: Sequence[Path]) -> str:
-    if not _PART.fullmatch(name) or name == _MAIN:
-        raise TextualizeError(
-            f"{source} includes '{name}'; a part is a .jinja file beside the template or in parts/"
-        )
-    for folder in folders:
-        if (folder / name).is_file():
-            return _read(folder / name, folder)
-    raise TextualizeError(
-        f"{source} includes '{name}', which is neither beside it nor shipped; add the file"
-    )
-
-
-def _included(text: str, source: str) -> list[str]:
-    """Return the names a template includes, imports or extends; all must be literal."""
-    try:
-        tree = Sandbox({}).parse(text, source, source)
-    except Exception as error:  # the parser of a foreign text may run out of anything
-        raise _syntax_error(source, error) from None
-    names = list(meta.find_referenced_templates(tree))
-    if None in names:
-        raise TextualizeError(f"{source} computes the name of an include; write it out")
-    return [name for name in names if name is not None]
-
-
-def _digest(text: str, parts: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps([text, sorted(parts.items())]).encode()).hexdigest()
-
-
 @lru_cache(maxsize=16)
 def _sandbox(template: Template) -> Sandbox:
     folder = Path(template.source).parent
     texts = {name: (text, f"{folder}/{name}") for name, text in template.parts.items()}
-    return Sandbox(texts | {_MAIN: (template.text, template.source)})
-
-
-# --- errors ---------------------------------------------------------------------------------------
-
-
-def _syntax_error(source: str, error: Exception) -> TextualizeError:
-    if isinstance(error, TemplateSyntaxError):
-        return TextualizeError(f"{error.filename or source}:{error.lineno}: {error.message}")
-    return TextualizeError(f"{source}: {_reason(error)}")
+    return Sandbox(texts | {MAIN: (template.text, template.source)})
 
 
 def _template_error(template: Template, error: Exception) -> TextualizeError:
     """Return the error with file and line, which Jinja puts into the traceback."""
     if isinstance(error, (TextualizeError, TemplateSyntaxError)):
-        return _syntax_error(template.source, error)
+        return syntax_error(template.source, error)
     folder = Path(template.source).parent
     files = {template.source} | {f"{folder}/{name}" for name in template.parts}
     where = [
@@ -388,12 +300,4 @@ def _template_error(template: Template, error: Exception) -> TextualizeError:
     hint = ""
     if isinstance(error, UndefinedError) and str(error).endswith("is undefined"):
         hint = f"; a template may use {', '.join(VARIABLES)}"
-    return TextualizeError(f"{place}: {_reason(error)}{hint}")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TemplateNotFound):
-        return f"no part named '{error.name}'"
-    if isinstance(error, (RecursionError, MemoryError)):
-        return "the template is nested too deeply"
-    return " ".join(str(error).split()) or type(error).__name__
+    return TextualizeError(f"{place}: {reason_of(error)}{hint}")

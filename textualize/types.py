@@ -232,6 +232,9 @@ class Prompt:
     digest: str
 
 
+PROMPT_CUT = "prompt cut: "  # begins the text of an answer whose prompt has lost what follows
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One method's answer for one clip.

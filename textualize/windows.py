@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-import yaml
 
 from textualize.errors import TextualizeError
 from textualize.extract.speech.transcripts import restrict
-from textualize.types import Prediction, Record, Span, Track
+from textualize.files import read_yaml
+from textualize.types import PROMPT_CUT, Prediction, Record, Span, Track
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def aggregate(predictions: Sequence[Prediction]) -> Prediction:
         return Prediction(clip_id, method, float(np.mean(numbers)))
     read = [p for p in predictions if p.scores]
     unread = len(predictions) - len(read)
-    cut = sum(p.text.startswith("prompt cut: ") for p in read)
+    cut = sum(p.text.startswith(PROMPT_CUT) for p in read)
     counts = {"could not be read": unread, "had their prompt cut": cut}
     said = "; ".join(f"{n} of {len(predictions)} windows {what}" for what, n in counts.items() if n)
     if not read:
@@ -243,7 +243,7 @@ class ByWindow:
 def window_of_run(run: Path) -> Window | RowWindows | None:
     """Return the windows a run folder's method was trained with; None for whole clips."""
     recipe = run / "recipe.yaml"
-    values = yaml.safe_load(recipe.read_text("utf-8")) if recipe.is_file() else {}
+    values = read_yaml(recipe) if recipe.is_file() else {}
     window, rows = values.get("window"), values.get("rows")
     return Window(**window) if window else PUBLISHED[rows] if rows else None
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
-from textualize.baselines.attended import COLUMNS, Look, look, measure
+from textualize.baselines.activation import CAM_KINDS
+from textualize.baselines.attended import Look, look
+from textualize.baselines.attention_measured import COLUMNS, measure
 from textualize.baselines.attention_metrics import (
     CRITERIA,
     above_floor,
     alignment,
-    class_map,
     floor_cosine,
     map_cosine,
     others,
@@ -24,7 +25,8 @@ from textualize.baselines.au_guided import AuGuided, attention_of
 from textualize.baselines.au_map import heat_maps
 from textualize.baselines.backbone import Backbone
 from textualize.baselines.pictured import PictureMethod
-from textualize.baselines.pictures import Pictures, Reading
+from textualize.baselines.pictures import Pictures
+from textualize.baselines.reading import Reading
 from textualize.baselines.task import Task
 from textualize.datasets.synthetic_faces import face_tracks, striped, template
 from textualize.errors import TextualizeError
@@ -161,33 +163,6 @@ def test_each_face_gets_another_one():
     assert others(1).tolist() == [0]
 
 
-def test_a_class_map_is_what_the_class_score_is_the_mean_of():
-    features = torch.randn(2, 4, 5, 5, dtype=D)
-    weight = torch.randn(3, 4, dtype=D)
-    classes = torch.tensor([2, 0])
-    plain = torch.einsum("bkhw,bk->bhw", features, weight[classes])
-    scores = (features.mean((2, 3)) @ weight.T).gather(1, classes[:, None])[:, 0]
-    assert torch.allclose(plain.mean((1, 2)), scores)
-    found = class_map(features, weight, classes)
-    assert torch.equal(found.amin((1, 2)), torch.zeros(2, dtype=D))
-    ranks = [x.flatten(1).argsort(1) for x in (found, plain)]
-    assert torch.equal(*ranks)
-
-
-def test_the_class_map_is_captums_grad_cam_of_the_last_layer():
-    attr = pytest.importorskip("captum.attr")
-    net, batch = make().eval(), batch_of(4, 1)
-    pixels = batch.pixels[:, :, 0]
-    classes = torch.tensor([0, 1, 2, 1])
-    net.zero_grad()
-    peer = attr.LayerGradCam(
-        lambda x: net._logits(net.backbone(x)[-1]), net.backbone.model.encoder.stages[-1]
-    ).attribute(pixels, classes)[:, 0]
-    found = net.activation(net.attend(batch), classes)
-    low, high = peer.amin((1, 2), keepdim=True), peer.amax((1, 2), keepdim=True)
-    assert torch.allclose(found, (peer - low) / (high - low), atol=1e-4)
-
-
 # --- the network --------------------------------------------------------------------------------
 
 
@@ -245,23 +220,6 @@ def test_aligning_a_layer_moves_only_what_is_at_or_below_it(layer):
     assert stages == set(range(2, layer + 1))
     assert any("embedder" in n for n in moved)
     assert not any(n.startswith("head") for n in moved)
-
-
-@pytest.mark.parametrize("options", [{}, {"layers": [5, 3]}, {"criterion": "kl"}, {"weight": 0.0}])
-def test_every_parameter_is_trained_and_the_loss_falls(options):
-    net, batch = make(**options).train(), batch_of(6, 1)
-    net.begin("train")
-    assert all(g.abs().sum() > 0 for g in gradients(net, net.loss(batch)).values())
-    assert len(gradients(net, net.loss(batch))) == len(list(net.parameters()))
-    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
-    losses = []
-    for _ in range(12):
-        loss = net.loss(batch)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_training_brings_attention_onto_the_map():
@@ -405,14 +363,28 @@ def test_looks_are_measured_and_what_is_pointed_at_is_counted():
     def everywhere(record, points, size):
         return torch.ones(len(points), size, size, dtype=torch.bool)
 
-    found = measure(looks, everywhere)
+    found = measure(method, looks, everywhere)
     assert found.clips == ("c0", "c1", "c3", "c4")
     assert found.left_out == 2  # neutral has no map
     assert found.mean("pointing") == found.mean("pointing_by_chance") == 1
     assert 0 < found.mean("floor") < 1
     assert -1 <= found.mean("att_cos") <= 1
-    assert math.isnan(measure(looks).mean("pointing"))  # no sensor saw an action unit
+    assert math.isnan(measure(method, looks).mean("pointing"))  # no sensor saw an action unit
     assert found.values.shape == (4, len(COLUMNS))
+
+
+def test_what_the_answer_rests_on_is_measured_of_every_kind_of_activation_map():
+    pytest.importorskip("captum")
+    method = method_of(make())
+    records = [record(i, ("happiness", "surprise")[i % 2]) for i in range(4)]
+    curves = ("deletion", "insertion", "cam_deletion", "cam_insertion")
+    found = {kind: measure(method, [look(method, r, kind) for r in records]) for kind in CAM_KINDS}
+    for kind, own in found.items():
+        values = np.array([own.mean(c) for c in (*curves, "cam_cos")])
+        assert ((values > 0) & (values <= 1)).all(), kind
+    for column in COLUMNS:  # only what is of the map differs between its kinds
+        means = {round(own.mean(column), 9) for own in found.values()}
+        assert math.isnan(min(means)) or (len(means) > 1) == column.startswith("cam_"), column
 
 
 def test_a_clip_without_a_face_or_of_another_label_is_said():

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from textualize.baselines.batch import Batch
 from textualize.baselines.can import CAN
 from textualize.baselines.lfan import LFAN
 from textualize.baselines.task import Task
@@ -17,18 +16,6 @@ OPTIONS = {CAN: {"hidden": 8}, LFAN: {"width": 8}}
 pytestmark = pytest.mark.parametrize("made", OPTIONS)
 
 
-def random_batch(n=6, steps=6, widths=WIDTHS, classes=3, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    return Batch(
-        {m: torch.randn(n, steps, d, generator=g) for m, d in widths.items()},
-        {m: torch.rand(n, steps, generator=g) < 0.7 for m in widths},
-        torch.randn(n, 7, generator=g),
-        torch.randint(classes, (n,), generator=g),
-        torch.rand(n, generator=g) + 0.5,
-        summaries={m: torch.randn(n, 2 * d, generator=g) for m, d in widths.items()},
-    )
-
-
 def network(made, task=None, *, widths=WIDTHS, **options):
     torch.manual_seed(0)
     options = {"channels": [6, 4], "dropout": 0.0, **OPTIONS[made], **options}
@@ -37,14 +24,14 @@ def network(made, task=None, *, widths=WIDTHS, **options):
 
 @pytest.mark.parametrize("names", [["visual"], ["visual", "audio"], ["visual", "audio", "text"]])
 @pytest.mark.parametrize("per_step", [False, True])
-def test_it_takes_any_number_of_streams(made, names, per_step):
+def test_it_takes_any_number_of_streams(made, names, per_step, random_batch):
     widths = {m: WIDTHS[m] for m in names}
     net = network(made, Task(outputs=3, per_step=per_step), widths=widths).eval()
     out = net(random_batch(widths=widths))
     assert out.shape == ((6, 6, 3) if per_step else (6, 3))
 
 
-def test_an_output_per_step_never_depends_on_later_steps(made):
+def test_an_output_per_step_never_depends_on_later_steps(made, random_batch):
     batch, net = random_batch(), network(made, Task(outputs=3, per_step=True)).eval()
     batch = replace(batch, steps={m: torch.ones_like(s) for m, s in batch.steps.items()})
     later = {m: torch.cat([x[:, :4], x[:, 4:] + 9], 1) for m, x in batch.streams.items()}
@@ -53,13 +40,13 @@ def test_an_output_per_step_never_depends_on_later_steps(made):
     assert not torch.allclose(before[:, 4:], after[:, 4:], atol=1e-3)
 
 
-def test_a_clip_does_not_depend_on_its_batch(made):
+def test_a_clip_does_not_depend_on_its_batch(made, random_batch):
     batch, net = random_batch(), network(made).eval()
     alone = torch.cat([net(batch.take(torch.tensor([i]))) for i in range(len(batch))])
     assert torch.allclose(net(batch), alone, atol=1e-5)
 
 
-def test_what_is_masked_changes_nothing(made):
+def test_what_is_masked_changes_nothing(made, random_batch):
     batch = random_batch()
     noise = {
         m: torch.where(batch.steps[m].unsqueeze(-1), x, torch.full_like(x, float("nan")))
@@ -70,21 +57,21 @@ def test_what_is_masked_changes_nothing(made):
         assert torch.equal(net(batch), net(replace(batch, streams=noise)))
 
 
-def test_a_clip_without_any_step_has_finite_scores(made):
+def test_a_clip_without_any_step_has_finite_scores(made, random_batch):
     batch, net = random_batch(), network(made).eval()
     blind = replace(batch, steps={m: torch.zeros_like(s) for m, s in batch.steps.items()})
     assert torch.isfinite(net(blind)).all()
     assert torch.isfinite(net.train()(blind)).all()
 
 
-def test_every_parameter_is_reached_by_the_loss(made):
+def test_every_parameter_is_reached_by_the_loss(made, random_batch):
     net = network(made)
     net.loss(random_batch(32)).backward()
     dead = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert dead == []
 
 
-def test_loss_falls_on_a_shift_between_classes(made):
+def test_loss_falls_on_a_shift_between_classes(made, random_batch):
     batch, net = random_batch(64), network(made)
     shift = nn.functional.one_hot(batch.targets, 3).float().unsqueeze(1)
     data = replace(batch, streams={**batch.streams, "visual": batch.streams["visual"] + 2 * shift})

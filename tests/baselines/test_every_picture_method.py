@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from textualize.baselines.fusion import PICTURED, network_class, settings_of
+from textualize.baselines.fusion import NETWORKS, PICTURED, network_class, settings_of
 from textualize.baselines.pictured import PictureMethod, build_pictured
-from textualize.baselines.pictures import POINTS, Pictures, Reading
+from textualize.baselines.pictures import Pictures
+from textualize.baselines.reading import Reading
+from textualize.baselines.reels import POINTS
 from textualize.baselines.task import Task
 from textualize.finetune.recipe import parse
 from textualize.methods import METHODS
@@ -22,14 +24,17 @@ SMALL = {
     "stochastic-softmax": {"width": 4, "hidden": 8, "dropout": 0.0},
     "dmsn": {"stem": 16, "dropout": 0.0, "hidden": 8},
     "au-guided": {"width": 4, "actions": {"different": [1, 4], "same": [6, 12]}},
+    "subject-msda": {"pictures": "crops", "width": 4, "hidden": 8, "dropout": 0.0},
 }
 PRESETS = {name: (name, {}) for name in PICTURED} | {
     "stochastic-softmax mean": ("stochastic-softmax", {"beta": 0.0}),
     "stochastic-softmax released": ("stochastic-softmax", {"padding": "zeros"}),
     "stochastic-softmax dmsn": ("stochastic-softmax", {"backbone": "dmsn-c", "width": 16}),
     "dmsn a": ("dmsn", {"block": "a"}),
+    "subject-msda dmsn": ("subject-msda", {"backbone": "dmsn-a", "width": 16}),
     "dmsn one scale": ("dmsn", {"multiscale": False}),
     "au-guided two layers": ("au-guided", {"layers": [2, 5], "criterion": "kl"}),
+    "au-guided unguided": ("au-guided", {"weight": 0.0}),
     "au-guided as released": ("au-guided", {"codebook": "as_released", "relative": False}),
 }
 FRAMES, SIDE = 4, 32
@@ -61,8 +66,10 @@ def batch_of(lengths, seed=0, task=CLASSES):
 
 
 def test_the_tables_of_methods_agree():
-    assert set(PICTURED) == {n for n, e in METHODS.items() if e.reads == "pictures"}
-    assert all(network_class(n).reads == "pictures" for n in PICTURED)
+    both = set(PICTURED) & set(NETWORKS)
+    assert set(PICTURED) - both == {n for n, e in METHODS.items() if e.reads == "pictures"}
+    assert all(METHODS[n].load.endswith(":TracksOrPictures") for n in both)
+    assert all(network_class(n, pictured=True).reads == "pictures" for n in PICTURED)
 
 
 @every

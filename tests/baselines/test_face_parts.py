@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from textualize.baselines.attention_picture import draw_attention
+from textualize.baselines import attention_picture
+from textualize.baselines.attended import look
+from textualize.baselines.attention_picture import draw_attention, draw_each_label, draw_looks
 from textualize.baselines.au_guided import AuGuided
 from textualize.baselines.face_parts import PARTS, without_each_part
 from textualize.baselines.pictured import PictureMethod
-from textualize.baselines.pictures import Reading
+from textualize.baselines.reading import Reading
 from textualize.baselines.task import Task
 from textualize.datasets.synthetic_faces import SIDE, face_tracks, template
 from textualize.errors import TextualizeError
 from textualize.explain import explain
-from textualize.types import Clip, Record
+from textualize.types import Clip, Record, Status
 
 READING = Reading(size=SIDE)
 TASK = Task("classes", False, 2, ("happiness", "surprise"))
@@ -73,10 +75,13 @@ def test_a_row_without_a_face_stays_blank_and_one_without_landmarks_as_it_is():
 
 def test_without_crops_or_landmarks_it_says_what_to_extract():
     whole = record()
-    for lost in ("crops", "landmarks"):
+    for lost, why in (("crops", "no track 'crops'"), ("landmarks", "no landmarks")):
         less = replace(whole, tracks={k: v for k, v in whole.tracks.items() if k != lost})
-        with pytest.raises(TextualizeError, match="landmarks=true"):
+        with pytest.raises(TextualizeError, match=f"{why}; .*landmarks=true"):
             list(without_each_part(less, READING))
+    faceless = replace(whole, tracks={}, status={"face": Status("absent", "test")})
+    with pytest.raises(TextualizeError, match="clip 'c': no face; to explain"):
+        list(without_each_part(faceless, READING))
     blind = whole.tracks["landmarks"]
     blind = replace(blind, values=blind.values * np.nan)
     with pytest.raises(TextualizeError, match="landmarks=true"):
@@ -111,3 +116,47 @@ def test_what_cannot_be_drawn_is_said(tmp_path):
         draw_attention(method(), [replace(record(), tracks={})], tmp_path / "a.png")
     with pytest.raises(TextualizeError, match="no clip"):
         draw_attention(method(), [], tmp_path / "a.png")
+
+
+def test_one_face_of_each_label_is_drawn_and_what_was_not_trained_on_comes_first(
+    tmp_path, monkeypatch
+):
+    shown = []
+
+    def kept(looks, *others):
+        shown.append([each.record.clip.id for each in looks])
+        draw_looks(looks, *others)
+
+    monkeypatch.setattr(attention_picture, "draw_looks", kept)
+
+    def named(name, label, **lost):
+        whole = record(label)
+        clip = replace(whole.clip, id=name)
+        return replace(whole, clip=clip, tracks={**whole.tracks, **lost})
+
+    pixels, points = (record().tracks[k] for k in ("crops", "landmarks"))
+    records = [
+        named("unknown", "dread"),
+        named("blind", "surprise", crops=replace(pixels, values=pixels.values * 0)),
+        named("bare", "surprise", landmarks=replace(points, values=points.values * np.nan)),
+        named("learned", "surprise"),
+        named("other", "surprise"),
+    ]
+    path = tmp_path / "a.png"
+    told = draw_each_label(method(), records, path, trained={"learned"})
+    assert told == "one face of each of 1 labels; no face with landmarks of happiness"
+    more = [*records[:4], named("glad", "happiness")]
+    told = draw_each_label(method(), more, path, trained={"learned"})
+    assert told == "one face of each of 2 labels, 1 of them trained on"
+    assert shown == [["other"], ["glad", "learned"]] and path.stat().st_size > 0
+    with pytest.raises(TextualizeError, match="no clip with a face to draw"):
+        draw_each_label(method(), records[:3], path)
+
+
+def test_the_picture_drawn_of_a_clip_is_the_middle_one_that_has_landmarks():
+    whole = record(rows=5)
+    points = whole.tracks["landmarks"].values.copy()
+    points[2:4] = np.nan
+    tracks = {**whole.tracks, "landmarks": replace(whole.tracks["landmarks"], values=points)}
+    assert attention_picture._shown(look(method(), whole)) == 2
+    assert attention_picture._shown(look(method(), replace(whole, tracks=tracks))) == 1

@@ -4,24 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from textualize.baselines.batch import Batch
 from textualize.baselines.lfan import LFAN, Follower, leader_follower
 from textualize.baselines.task import Task
 from textualize.errors import TextualizeError
 
 WIDTHS = {"visual": 3, "audio": 5, "text": 4}
-
-
-def random_batch(n=6, steps=6, widths=WIDTHS, classes=3, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    return Batch(
-        {m: torch.randn(n, steps, d, generator=g) for m, d in widths.items()},
-        {m: torch.rand(n, steps, generator=g) < 0.7 for m in widths},
-        torch.randn(n, 7, generator=g),
-        torch.randint(classes, (n,), generator=g),
-        torch.rand(n, generator=g) + 0.5,
-        summaries={m: torch.randn(n, 2 * d, generator=g) for m, d in widths.items()},
-    )
 
 
 def network(task=None, *, widths=WIDTHS, seed=0, **options):
@@ -86,7 +73,7 @@ def test_parameters_are_those_of_the_published_widths():
     assert size(net.follower) == size(follower)
 
 
-def test_the_leader_stands_beside_the_follower():
+def test_the_leader_stands_beside_the_follower(random_batch):
     batch = random_batch()
     for leader, index in ((None, 0), ("audio", 1), ("text", 2)):
         net = network(leader=leader, skip=False).eval()

@@ -6,15 +6,9 @@ import pytest
 import torch
 
 from textualize.baselines.augment import Augment, moved, moved_points
-from textualize.baselines.pictures import (
-    POINTS,
-    PictureSource,
-    Reading,
-    TrackReel,
-    open_reel,
-    open_reels,
-    rows_at,
-)
+from textualize.baselines.pictures import PictureSource
+from textualize.baselines.reading import Reading, open_reel, open_reels
+from textualize.baselines.reels import POINTS, TrackReel, rows_at
 from textualize.errors import TextualizeError
 from textualize.extract.face.images import aligned, crop_points
 from textualize.types import Clip, Record, Span, Track
@@ -93,8 +87,9 @@ def test_a_piece_decodes_no_more_than_it_needs(video, monkeypatch):
     before = Media._rgb
     monkeypatch.setattr(Media, "_rgb", lambda self, f: decoded.append(f.time) or before(self, f))
     own = source([record(video=video)], MIDDLE, frames=3)
+    assert decoded == [0.0]  # that it can be read at all
     own.take(torch.tensor([0]), torch.tensor([30]))
-    assert len(decoded) == 3 and min(decoded) >= 2.9
+    assert len(decoded[1:]) == 3 and min(decoded[1:]) >= 2.9
 
 
 def test_a_clip_is_its_span(video):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from textualize.baselines.pictures import PictureSource, TrackReel
+from textualize.baselines.pictures import PictureSource
+from textualize.baselines.reels import TrackReel
 from textualize.baselines.score_bank import softmax_pool
 from textualize.baselines.stochastic_softmax import StochasticSoftmax
 from textualize.baselines.task import Task
@@ -87,6 +88,11 @@ def test_it_remembers():
     net.loss(net.draw(data, torch.arange(2)))
     other.remember(net.memory())
     assert all(torch.equal(v, other.memory()[k]) for k, v in net.memory().items())
+    assert len(net.history()["rows"]) == 2 and set(net.memory()) > {"scores", "watched.weights"}
+    older = {k: v for k, v in net.memory().items() if not k.startswith("watched.")}
+    other.remember(older)  # of a checkpoint from before there was a history
+    other.loss(other.draw(data, torch.arange(2)))
+    assert other.history() == {} and set(other.memory()) == set(older)
 
 
 def test_dmsn_as_backbone_scores_pieces_of_its_own():

@@ -7,15 +7,10 @@ import torch
 
 from textualize.baselines.batch import Batch
 from textualize.baselines.discrepancy import mmd
+from textualize.baselines.domains import Domains, ranked
 from textualize.baselines.fusion import settings_of
-from textualize.baselines.subject_msda import (
-    Domains,
-    SubjectMSDA,
-    confident_labels,
-    information,
-    ranked,
-    threshold_at,
-)
+from textualize.baselines.pseudo_labels import information
+from textualize.baselines.subject_msda import SubjectMSDA
 from textualize.baselines.task import Task
 from textualize.datasets.synthetic_people import people_tracks
 from textualize.errors import TextualizeError
@@ -73,55 +68,6 @@ def same_weights(one, two):
 
 
 # pseudo-labels
-
-VIEWS = torch.tensor(
-    [
-        [[0.95, 0.05], [0.60, 0.40], [0.30, 0.70], [0.97, 0.03]],
-        [[0.91, 0.09], [0.99, 0.01], [0.04, 0.96], [0.02, 0.98]],
-    ],
-    dtype=torch.float64,
-)
-
-
-@pytest.mark.parametrize(
-    ("threshold", "agreement", "found"),
-    [
-        (0.9, False, [0, -1, -1, 1]),
-        (0.93, False, [-1, -1, -1, 1]),  # the first is at .93, not above it
-        (1.0, False, [-1, -1, -1, -1]),
-        (0.0, False, [0, 0, 1, 1]),
-        (0.9, True, [0, -1, -1, -1]),
-        (0.0, True, [0, 0, 1, -1]),
-    ],
-)
-def test_pseudo_labels_by_hand(threshold, agreement, found):
-    assert confident_labels(VIEWS, threshold, agreement=agreement).tolist() == found
-
-
-def test_the_surest_view_decides_and_of_equals_the_last():
-    equal = torch.tensor([[[0.8, 0.2]], [[0.2, 0.8]]])
-    assert confident_labels(equal, 0.5, agreement=False).tolist() == [1]
-    assert confident_labels(equal.flip(0), 0.5, agreement=False).tolist() == [0]
-    three = torch.tensor([[[0.6, 0.4]], [[0.1, 0.9]], [[0.7, 0.3]]])
-    assert confident_labels(three, 0.5, agreement=False).tolist() == [1]
-    assert confident_labels(three[:1], 0.5).tolist() == [0]
-
-
-def test_the_threshold_falls_and_never_below_zero():
-    levels = [threshold_at(e, 0.9, 0.02, 20) for e in range(1000)]
-    assert levels[:20] == [0.9] * 20
-    assert levels[20:40] == pytest.approx([0.88] * 20)
-    assert levels[40] == pytest.approx(0.86)
-    assert all(a >= b for a, b in zip(levels, levels[1:], strict=False))
-    assert levels[-1] == 0.0
-
-
-def test_what_is_kept_grows_as_the_threshold_falls():
-    views = torch.randn(2, 200, 3, generator=torch.Generator().manual_seed(0)).softmax(-1)
-    kept = [confident_labels(views, level) for level in (0.9, 0.7, 0.5, 0.3)]
-    for strict, loose in zip(kept, kept[1:], strict=False):
-        assert bool((loose[strict >= 0] == strict[strict >= 0]).all())
-        assert (loose >= 0).sum() > (strict >= 0).sum()
 
 
 def test_pseudo_labels_are_made_again_of_all_clips_and_only_when_it_is_their_turn():
@@ -203,6 +149,16 @@ def test_small_batches_and_small_subjects_are_drawn_whole():
     assert torch.isfinite(net.loss(net.draw(data, torch.arange(50))))
 
 
+def test_the_last_clips_of_an_epoch_are_enough_for_covariances():
+    data, _ = people()
+    net = network(discrepancy="coral", pseudo_labels=False)
+    net.begin("adapt")
+    batch = net.draw(data, torch.arange(1))
+    assert sorted(Counter(batch.subjects.tolist()).values()) == [2, 2, 2]
+    assert torch.isfinite(net.loss(batch))
+    assert len(network(pseudo_labels=False).draw(data, torch.arange(1))) == 4
+
+
 def test_one_source_or_no_subjects_are_refused():
     data, _ = people(sizes=(10,))
     with pytest.raises(TextualizeError, match="two subjects or more; 1 in training"):
@@ -227,17 +183,6 @@ def test_what_it_cannot_answer_is_refused(task, wanted):
 # the epoch
 
 
-def test_information_is_what_answers_tell_apart():
-    sure = torch.eye(4, dtype=torch.float64)
-    assert information(sure) == pytest.approx(np.log(4))
-    assert information(sure[:1].repeat(9, 1)) == pytest.approx(0)  # sure, and always the same
-    assert information(torch.full((9, 4), 0.25)) == pytest.approx(0)
-    some = torch.tensor([[0.9, 0.1], [0.4, 0.6]], dtype=torch.float64)
-    joint = some.numpy() / 2
-    apart = joint.sum(1, keepdims=True) * joint.sum(0)
-    assert information(some) == pytest.approx((joint * np.log(joint / apart)).sum())
-
-
 def test_information_chooses_while_adapting_and_reads_the_target_alone():
     data, _ = people()
     net = train(network(choose="information"), data, epochs=1)
@@ -253,21 +198,6 @@ def test_information_chooses_while_adapting_and_reads_the_target_alone():
 # the ranking of sources
 
 
-@pytest.mark.parametrize("by", ["mmd", "cosine"])
-def test_the_nearest_source_comes_first(by):
-    g = torch.Generator().manual_seed(0)
-    centre = {0: 4.0, 1: 0.0, 2: 2.0}
-    way = torch.tensor([1.0, -1.0, 0.0])
-    sources = {
-        s: torch.randn(50, 3, generator=g) + at * way + torch.tensor([0.0, 0, 3])
-        for s, at in centre.items()
-    }
-    target = torch.randn(20, 3, generator=g) + torch.tensor([0.0, 0, 3])
-    assert ranked(target, sources, by) == [1, 2, 0]
-    assert ranked(target, {5: target, 3: target}, by) == [3, 5]
-    assert ranked(target[:1], {0: sources[0], 1: sources[1][:1]}, by) == [1, 0]
-
-
 def test_only_the_chosen_sources_are_adapted_from():
     data, _ = people(shift=3.0)
     net = network(sources=2, pseudo_labels=False)
@@ -278,8 +208,8 @@ def test_only_the_chosen_sources_are_adapted_from():
         seen |= set(net.draw(data, torch.arange(30)).subjects.tolist())
     domains = Domains.of(data)
     with torch.no_grad():
-        features = {s: net.features(data.functionals[r]) for s, r in domains.sources.items()}
-        target = net.features(data.functionals[domains.targets[-1]])
+        features = {s: net.parts(data.take(r))[0] for s, r in domains.sources.items()}
+        target = net.parts(data.take(domains.targets[-1]))[0]
     assert seen == {-1, *ranked(target, features, "mmd")[:2]}
 
 
@@ -293,8 +223,7 @@ def test_the_losses_are_those_of_the_paper():
     entropy = torch.nn.functional.cross_entropy
 
     def parts(rows):
-        x = data.functionals[rows]
-        return net.features(x), net(data.take(rows))
+        return net.parts(data.take(rows))
 
     (fa, oa), (fb, ob), (ft, ot) = parts(first), parts(second), parts(target)
     pair = data.take(torch.cat([first, second]))

@@ -7,18 +7,11 @@ from textualize.errors import TextualizeError
 SEVEN = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 
 
-def grow(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return root
-
-
 def frames(video, count):
     return [f"{video}/{i:03d}.png" for i in range(1, count + 1)]
 
 
-def test_videos_carry_label_and_split(tmp_path):
+def test_videos_carry_label_and_split(tmp_path, grow):
     grow(tmp_path, *(f"Train_AFEW/{e}/{i:03d}.avi" for i, e in enumerate(SEVEN)))
     grow(tmp_path, "Val_AFEW/Happy/100.avi", "Val_AFEW/Happy/100.txt", "docs/Happy/x.avi")
     listing = load_dataset("afew", tmp_path)
@@ -28,7 +21,7 @@ def test_videos_carry_label_and_split(tmp_path):
     assert not listing.failures and listing.notes[1:] == ("1 files are no videos and not used",)
 
 
-def test_frames_of_a_video_are_one_group(tmp_path):
+def test_frames_of_a_video_are_one_group(tmp_path, grow):
     grow(tmp_path, *frames("train/Sad/007", 12), *frames("val/Angry/008", 3))
     listing = load_dataset("afew", tmp_path)
     assert [c.id for c in listing.clips[:2]] == ["train/007/001", "train/007/002"]
@@ -38,7 +31,7 @@ def test_frames_of_a_video_are_one_group(tmp_path):
     assert some.notes[1] == "8 frames left out by frames=4"
 
 
-def test_no_fold_is_split_by_frames_of_a_video(tmp_path):
+def test_no_fold_is_split_by_frames_of_a_video(tmp_path, grow):
     names = [f for v in range(12) for f in frames(f"train/{SEVEN[v % 2]}/{v:03d}", 5)]
     clips = load_dataset("afew", grow(tmp_path, *names)).clips
     group = {c.id: c.group for c in clips}
@@ -50,7 +43,7 @@ def test_no_fold_is_split_by_frames_of_a_video(tmp_path):
         given_fold("by frames", ids[::2], ids[1::2], (), clips)
 
 
-def test_what_is_reported_on_the_validation_split_was_not_chosen_on_it(tmp_path):
+def test_what_is_reported_on_the_validation_split_was_not_chosen_on_it(tmp_path, grow):
     grow(tmp_path, *(f"train/{e}/{i}{e}.avi" for i in range(10) for e in SEVEN))
     grow(tmp_path, "val/Sad/v1.avi", "val/Fear/v2.avi")
     fold = published_fold(load_dataset("afew", tmp_path).clips, "validation")
@@ -58,13 +51,13 @@ def test_what_is_reported_on_the_validation_split_was_not_chosen_on_it(tmp_path)
     assert all(i.startswith("train/") for i in (*fold.train, *fold.validation))
 
 
-def test_a_video_in_both_splits_is_refused(tmp_path):
+def test_a_video_in_both_splits_is_refused(tmp_path, grow):
     grow(tmp_path, *frames("train/Sad/007", 2), *frames("val/Sad/007", 2))
     with pytest.raises(TextualizeError, match="'007', in train and validation"):
         load_dataset("afew", tmp_path)
 
 
-def test_folders_that_cannot_be_used_are_listed(tmp_path):
+def test_folders_that_cannot_be_used_are_listed(tmp_path, grow):
     grow(tmp_path, "train/Bored/1.avi", "train/Sad/2/notes.txt", "train/Sad/3.avi")
     grow(tmp_path, "train/Angry/3.avi")
     listing = load_dataset("afew", tmp_path)

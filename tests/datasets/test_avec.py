@@ -5,13 +5,6 @@ from textualize.datasets.folds import grouped_folds, published_fold
 from textualize.errors import TextualizeError
 
 
-def grow(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return root
-
-
 def scored(root, **scores):
     for user, score in scores.items():
         (root / "labels").mkdir(exist_ok=True)
@@ -19,7 +12,7 @@ def scored(root, **scores):
     return root
 
 
-def test_recordings_carry_score_person_split_and_task(tmp_path):
+def test_recordings_carry_score_person_split_and_task(tmp_path, grow):
     scored(tmp_path, u203_1=0, u205_2=63, u207_1=14)
     grow(tmp_path, "Video/Training/Freeform/203_1_Freeform_video.mp4",
          "Video/Training/Northwind/203_1_Northwind_video.mp4",
@@ -40,7 +33,7 @@ def test_recordings_carry_score_person_split_and_task(tmp_path):
     assert free.notes == ("2 videos are not of task=freeform: left out",)
 
 
-def test_a_person_in_two_splits_is_said_and_the_published_fold_refused(tmp_path):
+def test_a_person_in_two_splits_is_said_and_the_published_fold_refused(tmp_path, grow):
     scored(tmp_path, u203_1=3, u203_2=5, u205_1=6, u206_1=7)
     grow(tmp_path, "Training/203_1.mp4", "Training/205_1.mp4", "Testing/203_2.mp4",
          "Training/206_1.mp4")  # fmt: skip
@@ -50,7 +43,7 @@ def test_a_person_in_two_splits_is_said_and_the_published_fold_refused(tmp_path)
         published_fold(listing.clips)
 
 
-def test_sessions_of_a_person_are_one_group_for_folds(tmp_path):
+def test_sessions_of_a_person_are_one_group_for_folds(tmp_path, grow):
     for person in range(200, 212):
         scored(tmp_path, **{f"u{person}_{s}": (person + 7 * s) % 60 for s in (1, 2)})
         grow(tmp_path, f"a/{person}_1.mp4", f"a/{person}_2.mp4")
@@ -60,7 +53,7 @@ def test_sessions_of_a_person_are_one_group_for_folds(tmp_path):
         assert not {i[:3] for i in fold.train} & {i[:3] for i in (*fold.test, *fold.validation)}
 
 
-def test_what_cannot_be_used_is_listed(tmp_path):
+def test_what_cannot_be_used_is_listed(tmp_path, grow):
     scored(tmp_path, u1_1=64, u2_1="x", u3_1=5)
     grow(tmp_path, "a/3_1.mp4", "b/3_1.mp4", "a/3_12.mp4", "a/1_1.mp4", "a/2_1_video.mp4",
          "a/4_1.mp4")  # fmt: skip

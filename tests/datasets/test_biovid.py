@@ -7,13 +7,6 @@ from textualize.errors import TextualizeError
 A, B = "073109_w_28", "081609_w_40"
 
 
-def grow(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return root
-
-
 def frames(sample, count):
     return [f"{sample}/img_{i:05d}.jpg" for i in range(1, count + 1)]
 
@@ -25,7 +18,7 @@ def lists(root, **named):
     return {"lists": str(root / "lists")}
 
 
-def test_videos_carry_stimulus_and_person(tmp_path):
+def test_videos_carry_stimulus_and_person(tmp_path, grow):
     grow(tmp_path, f"video/{A}/{A}-BL1-081.mp4", f"video/{A}/{A}-PA4-062.mp4",
          f"video/{A}/{A}-PA2-001.mp4", f"video/{B}/{B}-PA4-002.mp4", f"signals/{A}-BL1-081_bio.csv",
          f"signals/{A}-BL1-081.csv")  # fmt: skip
@@ -40,7 +33,7 @@ def test_videos_carry_stimulus_and_person(tmp_path):
     assert len(five.labels) == 5 and not five.notes
 
 
-def test_frames_are_clips_of_their_person(tmp_path):
+def test_frames_are_clips_of_their_person(tmp_path, grow):
     grow(tmp_path, *frames(f"0/{A}-BL1-081", 12), *frames(f"4/{B}-PA4-001", 2))
     listing = load_dataset("biovid", tmp_path, {"frames": "3"})
     assert [c.id for c in listing.clips[:2]] == [
@@ -50,7 +43,7 @@ def test_frames_are_clips_of_their_person(tmp_path):
     assert all(c.group == c.subject for c in listing.clips)
 
 
-def test_lists_of_samples(tmp_path):
+def test_lists_of_samples(tmp_path, grow):
     grow(tmp_path, *frames(f"0/{A}-BL1-081", 5), *frames(f"4/{B}-PA4-001", 5))
     options = lists(tmp_path, train=[f"0/{A}-BL1-081 2 4 0"], val=[f"4/{B}-PA4-001 1 5 4"])
     listing = load_dataset("biovid", tmp_path, options)
@@ -62,7 +55,7 @@ def test_lists_of_samples(tmp_path):
     assert len(load_dataset("biovid", tmp_path, one).clips) == 3
 
 
-def test_lists_of_frames_one_for_each_person(tmp_path):
+def test_lists_of_frames_one_for_each_person(tmp_path, grow):
     grow(tmp_path, *frames(f"0/{A}-BL1-081", 3), *frames(f"4/{B}-PA4-001", 3))
     options = lists(
         tmp_path,
@@ -74,7 +67,7 @@ def test_lists_of_frames_one_for_each_person(tmp_path):
     ]  # fmt: skip
 
 
-def test_lists_split_by_frames_of_a_sample_are_refused(tmp_path):
+def test_lists_split_by_frames_of_a_sample_are_refused(tmp_path, grow):
     grow(tmp_path, *frames(f"4/{B}-PA4-001", 4))
     lines = [f"4/{B}-PA4-001/img_{i:05d}.jpg 1" for i in range(1, 5)]
     options = lists(tmp_path, train=lines[::2], test=lines[1::2])
@@ -82,7 +75,7 @@ def test_lists_split_by_frames_of_a_sample_are_refused(tmp_path):
         load_dataset("biovid", tmp_path, options)
 
 
-def test_a_person_is_left_out_whole(tmp_path):
+def test_a_person_is_left_out_whole(tmp_path, grow):
     people = [f"0{i}1609_m_30" for i in range(4)]
     for person in people:
         for stimulus in ("BL1-001", "BL1-002", "PA4-001", "PA4-002"):
@@ -106,7 +99,7 @@ def test_a_person_is_left_out_whole(tmp_path):
         (f"0/{A}-BL1-081/img_00005.jpg 0", "is given twice"),
     ],
 )
-def test_lines_that_cannot_be_used_are_listed(tmp_path, line, said):
+def test_lines_that_cannot_be_used_are_listed(tmp_path, line, said, grow):
     grow(tmp_path, *frames(f"0/{A}-BL1-081", 5))
     options = lists(tmp_path, train=[f"0/{A}-BL1-081/img_00005.jpg 0", line])
     listing = load_dataset("biovid", tmp_path, options)
@@ -115,7 +108,7 @@ def test_lines_that_cannot_be_used_are_listed(tmp_path, line, said):
     assert only.error.startswith("train.txt: line 2: ") and said in only.error
 
 
-def test_a_sample_that_is_there_twice_or_empty_is_listed(tmp_path):
+def test_a_sample_that_is_there_twice_or_empty_is_listed(tmp_path, grow):
     grow(tmp_path, f"a/{A}-BL1-081.mp4", *frames(f"b/{A}-BL1-081", 2))
     (tmp_path / f"b/{A}-PA4-001").mkdir()
     listing = load_dataset("biovid", tmp_path)

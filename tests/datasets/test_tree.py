@@ -5,14 +5,7 @@ from textualize.datasets.sources import listing_of
 from textualize.errors import TextualizeError
 
 
-def grow(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
-    return root
-
-
-def test_the_folder_says_the_label(tmp_path):
+def test_the_folder_says_the_label(tmp_path, grow):
     grow(tmp_path, "Happily-Surprised/a.mp4", "sadly_angry/deep/er/a.wav", "sadly_angry/x.csv")
     listing = load_dataset("tree", tmp_path)
     assert {c.id: c.label for c in listing.clips} == {
@@ -23,7 +16,7 @@ def test_the_folder_says_the_label(tmp_path):
     assert "folds keep files apart, not people" in " ".join(listing.notes)
 
 
-def test_splits_above_the_classes(tmp_path):
+def test_splits_above_the_classes(tmp_path, grow):
     grow(tmp_path, "Train/joy/a.mp4", "val/joy/a.mp4", "test/Mad/b.mp4", "test/stray.mp4")
     (tmp_path / "Train/joy/a.srt").write_text("1\n")
     listing = load_dataset("tree", tmp_path)
@@ -37,7 +30,7 @@ def test_splits_above_the_classes(tmp_path):
     assert [c.id for c in listing.clips if c.sidecars] == ["Train/joy/a"]
 
 
-def test_a_label_set_puts_other_folders_aside(tmp_path):
+def test_a_label_set_puts_other_folders_aside(tmp_path, grow):
     grow(tmp_path, "fear/a.mp4", "Surprise/b.mp4", "misc/c.mp4")
     listing = listing_of([tmp_path], "tree", "basic7")
     assert sorted(c.label for c in listing.clips) == ["fear", "surprise"]
@@ -54,7 +47,7 @@ def test_a_label_set_puts_other_folders_aside(tmp_path):
         (["0/a.mp4", "1/a.mp4"], "class ids need their names"),
     ],
 )
-def test_other_folders_are_refused_in_one_line(tmp_path, names, said):
+def test_other_folders_are_refused_in_one_line(tmp_path, names, said, grow):
     with pytest.raises(TextualizeError, match=said):
         load_dataset("tree", grow(tmp_path, *names))
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from textualize.evaluate.digests import DIGESTS
 from textualize.evaluate.findings import Report, Trained
 from textualize.evaluate.report import build_report
+from textualize.files import file_digest
 from textualize.labels import LABEL_SETS, LabelSet
 from textualize.store import Corpus, Entry, Item, write_item
 from textualize.types import (
@@ -180,6 +184,53 @@ def filled(folder, label, prefix=""):
 def people():
     """What fills a folder with a corpus: people(folder, "class" or "number", prefix of ids)."""
     return filled
+
+
+def faced(folder: Path, people: int) -> Corpus:
+    made = Corpus.create(folder, None, [])
+    rng = np.random.default_rng(1)
+    entries = []
+    for s in range(people):
+        for i in range(8):
+            values = rng.normal(0.15 + 0.6 * (i % 2), 0.1, (6, 2)).clip(0, 1).astype(np.float32)
+            face = Track(values, 12.5, 0.0, ("AU06", "AU12"), "probability", "test")
+            write_item(made.folder, f"s{s}c{i}", Item(Status("observed", "test"), {"aus": face}))
+            clip = Clip(f"s{s}c{i}", None, subject=f"s{s}", label=("calm", "happy")[i % 2])
+            entries.append(Entry(clip, {"face": f"s{s}c{i}"}))
+    made.write_entries(entries)
+    return made
+
+
+@pytest.fixture(scope="session")
+def faces():
+    """What fills a folder with a corpus of faces alone: faces(folder, people), eight clips each."""
+    return faced
+
+
+def sign(folder: Path) -> None:
+    digests = json.loads((folder / DIGESTS).read_text("utf-8"))
+    kept = {name: file_digest(folder / name) for name in digests if (folder / name).is_file()}
+    (folder / DIGESTS).write_text(json.dumps(kept), "utf-8")
+
+
+def edited(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "report.json"
+    value = json.loads(path.read_text("utf-8"))
+    change(value)
+    path.write_text(json.dumps(value), "utf-8")
+    sign(folder)
+
+
+@pytest.fixture(scope="session")
+def signed_again():
+    """What somebody does who knows of the digests: signed_again(folder of a report)."""
+    return sign
+
+
+@pytest.fixture(scope="session")
+def edit():
+    """What changes a report's numbers and signs it again: edit(its folder, change)."""
+    return edited
 
 
 class Stub:

@@ -8,7 +8,8 @@ import pytest
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
 from textualize.evaluate.findings import Report
-from textualize.evaluate.finished import evaluate, evaluation_records, seed_runs
+from textualize.evaluate.finished import evaluate
+from textualize.evaluate.named_runs import evaluation_records, seed_runs
 from textualize.evaluate.suite import Suite, run_suite, suite_corpus
 from textualize.evaluate.verify import verify_report
 from textualize.files import read_json

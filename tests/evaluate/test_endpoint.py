@@ -6,8 +6,8 @@ import time
 import pytest
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.endpoint import Endpoint, ask_all, body, messages, read_reply
-from textualize.text.answers import Shot
+from textualize.evaluate.endpoint import Endpoint, ask_all, body, read_reply
+from textualize.text.answers import Shot, messages
 
 LABELS = ("sad", "glad")
 

@@ -21,37 +21,16 @@ from textualize.finetune.recipe import load_recipe
 from textualize.finetune.run_folder import RunFolder
 from textualize.finetune.train import train
 from textualize.labels import LABEL_SETS
-from textualize.store import Corpus, Entry, Item, write_item
-from textualize.types import (
-    Clip,
-    Cue,
-    Prompt,
-    Record,
-    Span,
-    SpeakerStatistics,
-    Status,
-    Track,
-    Utterance,
-)
+from textualize.types import Clip, Cue, Prompt, Record, Span, SpeakerStatistics, Track, Utterance
 
 TRAIN = [f"s{s}c{i}" for s in range(4) for i in range(6)]
 HELD = [f"s{s}c{i}" for s in (3, 4) for i in range(6, 8)]  # of which s3's share their subject
 
 
 @pytest.fixture
-def corpus(tmp_path):
-    made = Corpus.create(tmp_path / "c", None, [])
-    rng = np.random.default_rng(1)
-    entries = []
-    for s in range(5):
-        for i in range(8):
-            values = rng.normal(0.15 + 0.6 * (i % 2), 0.1, (6, 2)).clip(0, 1).astype(np.float32)
-            face = Track(values, 12.5, 0.0, ("AU06", "AU12"), "probability", "test")
-            write_item(made.folder, f"s{s}c{i}", Item(Status("observed", "test"), {"aus": face}))
-            clip = Clip(f"s{s}c{i}", None, subject=f"s{s}", label=("calm", "happy")[i % 2])
-            entries.append(Entry(clip, {"face": f"s{s}c{i}"}))
-    made.write_entries(entries)
-    clips = [e.clip for e in entries]
+def corpus(faces, tmp_path):
+    made = faces(tmp_path / "c", 5)
+    clips = [e.clip for e in made.entries()]
     fold = given_fold("published 0", TRAIN, HELD, HELD, clips, allow_overlap=True)
     write_folds(made.folder / PUBLISHED, [fold], {})
     return made

@@ -13,7 +13,7 @@ from textualize.errors import TextualizeError
 from textualize.evaluate.answers import answers
 from textualize.evaluate.compare import paired_difference
 from textualize.evaluate.matrix import run_prompts
-from textualize.evaluate.matrix_findings import build_matrix, spread_of
+from textualize.evaluate.matrix_build import build_matrix, spread_of
 from textualize.evaluate.matrix_page import rebuilt_matrix
 from textualize.evaluate.prompted import LocalModel, Worded
 from textualize.evaluate.sealed import LEDGER

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from textualize.errors import TextualizeError
+from textualize.evaluate.digests import DIGESTS
 from textualize.evaluate.evidence import (
     FOLDS,
     MATERIAL,
@@ -16,10 +17,8 @@ from textualize.evaluate.evidence import (
     write_evidence,
 )
 from textualize.evaluate.material import Material, Said
-from textualize.evaluate.report_files import DIGESTS
 from textualize.evaluate.suite import Suite, run_suite
 from textualize.evaluate.verify import verify_report
-from textualize.files import file_digest
 
 READS = {"tracks": ["aus", "prosody"], "speaker_relative": False}
 FACE = READS | {"tracks": ["aus"]}
@@ -43,26 +42,11 @@ def copy(written, tmp_path):
     return shutil.copytree(written.folder, tmp_path / "copy")
 
 
-def signed_again(folder):
-    digests = json.loads((folder / DIGESTS).read_text("utf-8"))
-    kept = {name: file_digest(folder / name) for name in digests if (folder / name).is_file()}
-    (folder / DIGESTS).write_text(json.dumps(kept), "utf-8")
-
-
-def edit(folder, change):
-    path = folder / "report.json"
-    value = json.loads(path.read_text("utf-8"))
-    change(value)
-    path.write_text(json.dumps(value), "utf-8")
-    signed_again(folder)
-
-
 def edit_lines(folder, name, change):
     path = folder / name
     lines = [json.loads(x) for x in path.read_text("utf-8").splitlines()]
     change(lines)
     path.write_text("".join(json.dumps(x) + "\n" for x in lines), "utf-8")
-    signed_again(folder)
 
 
 def test_all_of_it_is_found_again_and_what_is_not_is_named(written):
@@ -103,7 +87,7 @@ def trained(value):
         (lambda v: v["speaker"].update({"with": 1}), "speaker/with"),
     ],
 )
-def test_a_changed_line_of_the_report_is_found(copy, change, first):
+def test_a_changed_line_of_the_report_is_found(copy, change, first, edit):
     before = json.loads((copy / "report.json").read_text("utf-8"))
     edit(copy, change)
     if before == json.loads((copy / "report.json").read_text("utf-8")):
@@ -131,13 +115,14 @@ def test_a_changed_line_of_the_report_is_found(copy, change, first):
         (MATERIAL, lambda x: x.pop(0), "leaks"),
     ],
 )  # fmt: skip
-def test_changed_evidence_is_found_though_signed_again(copy, name, change, first):
+def test_changed_evidence_is_found_though_signed_again(copy, name, change, first, signed_again):
     edit_lines(copy, name, change)
+    signed_again(copy)
     found = verify_report(copy)
     assert found.different and first in found.first and not found.changed
 
 
-def test_a_clip_moved_to_another_part_is_found(copy):
+def test_a_clip_moved_to_another_part_is_found(copy, signed_again):
     value = json.loads((copy / FOLDS).read_text("utf-8"))
     value["folds"][0]["train"].append(value["folds"][0]["test"][0])
     (copy / FOLDS).write_text(json.dumps(value), "utf-8")
@@ -153,7 +138,7 @@ def test_a_clip_moved_to_another_part_is_found(copy):
         (MATERIAL, "leaks in folds and names (no material.jsonl)"),
     ],
 )
-def test_evidence_that_is_gone_is_named(copy, name, told):
+def test_evidence_that_is_gone_is_named(copy, name, told, signed_again):
     (copy / name).unlink()
     assert verify_report(copy).changed == (name,)
     signed_again(copy)

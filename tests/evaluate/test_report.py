@@ -8,10 +8,12 @@ import pytest
 
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
+from textualize.evaluate.digests import DIGESTS
 from textualize.evaluate.findings import Report
-from textualize.evaluate.report import build_report, read_run
-from textualize.evaluate.report_files import DIGESTS, FILES, write_report
+from textualize.evaluate.report import build_report
+from textualize.evaluate.report_files import FILES, write_report
 from textualize.evaluate.tables import report_markdown
+from textualize.evaluate.trained_run import read_run
 from textualize.files import read_json
 from textualize.finetune.recipe import parse
 from textualize.finetune.run_folder import RunFolder

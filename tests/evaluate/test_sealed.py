@@ -10,7 +10,8 @@ import pytest
 from textualize.datasets.given import Fold
 from textualize.errors import TextualizeError
 from textualize.evaluate import sealed
-from textualize.evaluate.finished import evaluate, evaluation_records
+from textualize.evaluate.finished import evaluate
+from textualize.evaluate.named_runs import evaluation_records
 from textualize.evaluate.suite import Suite, run_suite
 from textualize.evaluate.verify import verify_report
 from textualize.finetune.run_folder import RunFolder
@@ -112,6 +113,13 @@ def test_a_run_digest_changes_with_what_it_answers_with(corpus, tmp_path):
     assert sealed.run_digest(run) == before
     (run / "model.json").write_text("{}")
     assert sealed.run_digest(run) != before
+
+
+def test_a_damaged_ledger_is_one_line(tmp_path):
+    path = tmp_path / sealed.LEDGER
+    path.write_text('{"when": "now"}\n{"when": \n')
+    with pytest.raises(TextualizeError, match=r"openings\.jsonl:2 is damaged"):
+        sealed.opened_line([path])
 
 
 def test_what_is_sealed():

@@ -8,6 +8,7 @@ import pytest
 from textualize import cli
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
+from textualize.evaluate.digests import DIGESTS
 from textualize.evaluate.series import (
     answers_per_step,
     class_scores,
@@ -15,7 +16,7 @@ from textualize.evaluate.series import (
     value_scores,
 )
 from textualize.evaluate.spoken import interval_text
-from textualize.evaluate.steps_report import DIGESTS, evaluate_steps
+from textualize.evaluate.steps_report import evaluate_steps
 from textualize.evaluate.verify import verify_report
 from textualize.files import file_digest
 from textualize.finetune import train as training

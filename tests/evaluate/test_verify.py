@@ -7,10 +7,10 @@ import pytest
 
 from textualize.errors import TextualizeError
 from textualize.evaluate.combine import Part
+from textualize.evaluate.digests import DIGESTS
 from textualize.evaluate.fusing import with_combination
-from textualize.evaluate.report_files import CLIPS, DIGESTS, FILES, write_report
+from textualize.evaluate.report_files import CLIPS, FILES, write_report
 from textualize.evaluate.verify import verify_report
-from textualize.files import file_digest
 
 
 def halves(own):
@@ -36,19 +36,6 @@ def written(invented, tmp_path_factory):
 @pytest.fixture
 def copy(written, tmp_path):
     return shutil.copytree(written, tmp_path / "copy")
-
-
-def signed_again(folder):
-    """What somebody does who knows of the digests."""
-    digests = {name: file_digest(folder / name) for name in FILES}
-    (folder / DIGESTS).write_text(json.dumps(digests), "utf-8")
-
-
-def edit(folder, change):
-    path = folder / "report.json"
-    value = json.loads(path.read_text("utf-8"))
-    change(value)
-    path.write_text(json.dumps(value), "utf-8")
 
 
 def answer(folder, number, **values):
@@ -78,7 +65,7 @@ def test_any_changed_byte_is_found(copy, name, where):
         pass  # damaged beyond reading is found too
 
 
-def test_another_answer_is_found(copy):
+def test_another_answer_is_found(copy, signed_again):
     labels = json.loads((copy / "report.json").read_text("utf-8"))["labels"]
     first = json.loads((copy / "predictions.jsonl").read_text("utf-8").splitlines()[0])
     answer(copy, 0, label=next(x for x in labels if x != first["label"]))
@@ -86,7 +73,7 @@ def test_another_answer_is_found(copy):
     assert verify_report(copy).different > 0
 
 
-def test_a_clip_left_out_is_found(copy):
+def test_a_clip_left_out_is_found(copy, signed_again):
     path = copy / "predictions.jsonl"
     lines = path.read_text("utf-8").splitlines()
     gone = json.loads(lines[0])["clip_id"]
@@ -97,7 +84,7 @@ def test_a_clip_left_out_is_found(copy):
 
 
 @pytest.mark.parametrize("part", ["rows", "differences", "strata", "agreement", "combined"])
-def test_a_better_number_is_found_in_every_part(copy, part):
+def test_a_better_number_is_found_in_every_part(copy, part, edit):
     def better(value):
         own = value[part][0] if isinstance(value[part], list) else value[part]
         if part == "rows":
@@ -110,12 +97,11 @@ def test_a_better_number_is_found_in_every_part(copy, part):
             (own["gains"][0] if part == "combined" else own)["p"] += 0.001
 
     edit(copy, better)
-    signed_again(copy)
     found = verify_report(copy)
     assert found.different == 1 and part in found.first
 
 
-def test_another_sentence_in_the_tables_is_found_though_signed_again(copy):
+def test_another_sentence_in_the_tables_is_found_though_signed_again(copy, signed_again):
     path = copy / "report.md"
     path.write_text(path.read_text("utf-8").replace("bert", "best"), "utf-8")
     signed_again(copy)
@@ -124,7 +110,7 @@ def test_another_sentence_in_the_tables_is_found_though_signed_again(copy):
     assert found.line().partition("; not recomputed")[0].endswith("written: report.md")
 
 
-def test_clips_moved_to_another_stratum_are_found(copy):
+def test_clips_moved_to_another_stratum_are_found(copy, signed_again):
     path = copy / CLIPS
     lines = [json.loads(x) for x in path.read_text("utf-8").splitlines()]
     lines[0]["states"]["face"] = "failed"
@@ -139,12 +125,14 @@ def test_a_file_that_is_gone_or_unsigned_is_named(copy):
     digests = json.loads((copy / DIGESTS).read_text("utf-8"))
     (copy / DIGESTS).write_text(json.dumps({k: v for k, v in digests.items() if k != CLIPS}))
     assert verify_report(copy).changed == (CLIPS, "report.html")
+    (copy / "report.md").unlink()
+    assert verify_report(copy).changed == (CLIPS, "report.html", "report.md")
     (copy / DIGESTS).unlink()
     with pytest.raises(TextualizeError, match="digests of a report"):
         verify_report(copy)
 
 
-def test_a_text_may_hold_any_break_of_lines(copy):
+def test_a_text_may_hold_any_break_of_lines(copy, signed_again):
     path = copy / "predictions.jsonl"
     first, rest = path.read_text("utf-8").split("\n", 1)
     odd = {**json.loads(first), "text": "one\u2028two\x85three\x1cfour"}

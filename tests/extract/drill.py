@@ -2,8 +2,9 @@
 
     python drill.py JOB.json
 
-JOB holds "clips" ([id, path] pairs), "corpus", "sensors", "workers". Prints, as JSON, what came of
-it and the most memory one of its processes has had. With "deaths" ([corpus, part] pairs) it
+JOB holds "clips" ([id, path] pairs), "corpus", "sensors", "workers" and, if asked, "stall_s", after
+which a reader is given up. Prints, as JSON, what came of it and the most memory one of its
+processes has had. With "deaths" ([corpus, part] pairs) it
 extracts, in this process, and dies when that part of all changes to files has been made; in the
 end every corpus is completed. Prints how many changes a whole run makes.
 """
@@ -16,11 +17,13 @@ import re
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
 from textualize.extract import sensor as sensors
+from textualize.extract import workers
 from textualize.extract.pipeline import extract_corpus
 from textualize.extract.sensor import Reader, Reading
 from textualize.types import Clip, Status, Track
@@ -55,7 +58,10 @@ class _Counted(Reader):
 
 
 class Deadly:
-    """The largest sample; a clip called *SIGSEGV* has its reader's process die of that."""
+    """The largest sample; a clip called *SIGSEGV* has its reader's process die of that.
+
+    One called *sleep* keeps it for a minute.
+    """
 
     name, version, modality, weights, reads = "deadly", "1", "prosody", "", ("sound",)
     options: dict[str, float] = {}
@@ -64,9 +70,18 @@ class Deadly:
         return _Dying(media.clip.id)
 
 
+class Slow(Deadly):
+    """As deadly, but not at once: a kill finds it at work; and it loads nothing."""
+
+    name = "slow"
+
+    def begin(self, media):
+        return _Dying(media.clip.id, "slow", 0.04)
+
+
 class _Dying(Reader):
-    def __init__(self, clip):
-        self.clip, self.peak = clip, 0.0
+    def __init__(self, clip, name="deadly", pause_s=0.0):
+        self.clip, self.name, self.pause_s, self.peak = clip, name, pause_s, 0.0
 
     def sound(self, stretch):
         self.peak = max(self.peak, float(np.abs(stretch.samples).max()))
@@ -77,8 +92,18 @@ class _Dying(Reader):
             sys.exit(3)
 
     def finish(self):
-        track = Track(np.array([[self.peak]], np.float32), 1.0, 0.0, ("peak",), "named", "deadly")
-        return Reading(Status("observed", "deadly"), {"peak": track})
+        time.sleep(60 if "sleep" in self.clip else self.pause_s)
+        track = Track(np.array([[self.peak]], np.float32), 1.0, 0.0, ("peak",), "named", self.name)
+        return Reading(Status("observed", self.name), {"peak": track})
+
+
+class Hasty(workers.Worker):
+    """Gives a clip called *sleep* up after two seconds, the others after as many as asked."""
+
+    def give(self, task):
+        super().give(task)
+        if "sleep" in task.clip.id:
+            self.since -= workers.read_clips.__defaults__[0] - 2
 
 
 def register() -> None:
@@ -87,11 +112,15 @@ def register() -> None:
         sys.path.insert(0, str(HERE))
     sensors.SENSORS["count"] = ("face", "drill:Count")  # type: ignore[index]
     sensors.SENSORS["deadly"] = ("prosody", "drill:Deadly")  # type: ignore[index]
+    sensors.SENSORS["slow"] = ("prosody", "drill:Slow")  # type: ignore[index]
 
 
 def run(job) -> dict:
     """Extract, and return what came of it."""
     clips = [Clip(name, Path(path)) for name, path in job["clips"]]
+    if "stall_s" in job:
+        workers.read_clips.__defaults__ = (job["stall_s"],)
+        workers.Worker = Hasty  # type: ignore[misc]
     done = extract_corpus(
         clips,
         job["corpus"],

@@ -63,13 +63,16 @@ class Drill:
         return found
 
 
-def drilled(folder: Path, cases: dict[str, Path], sensors: list[str], workers: int) -> dict:
+def drilled(
+    folder: Path, cases: dict[str, Path], sensors: list[str], workers: int, **options: float
+) -> dict:
     """Extract in processes of their own and return what `drill.py` prints."""
     job = {
         "clips": [(name, str(path)) for name, path in cases.items()],
         "corpus": str(folder / "corpus"),
         "sensors": sensors,
         "workers": workers,
+        **options,
     }
     (folder / "job.json").write_text(json.dumps(job))
     done = subprocess.run(
@@ -245,6 +248,22 @@ def test_readers_that_crash_cost_their_clips_only(tmp_path):
         fate = clip.partition("-")[2]
         assert (fate if fate != "exit" else "exit code 3") in reason
         assert ("memory may have run out" in reason) == (fate == "SIGKILL")
+
+
+@pytest.mark.parametrize(
+    ("culprit", "why"),
+    [("SIGKILL", "the reader died over this file (SIGKILL"), ("sleep", "not read after 60 s")],
+)
+def test_a_clip_that_kills_or_stalls_its_reader_is_quarantined_alone(tmp_path, culprit, why):
+    cases = {}
+    for n, name in enumerate(("a", "b", culprit, "c", "d")):
+        sound = np.full(1600, (n + 1) / 100, np.float32)  # equal media would share one result
+        cases[name] = encode(tmp_path / f"{n}.wav", None, sound, audio="pcm_s16le")
+    drilled(tmp_path, cases, ["deadly"], workers=2, stall_s=60)
+    corpus = Corpus(tmp_path / "corpus")
+    assert [r.clip.id for r in corpus.records()] == ["a", "b", "c", "d"]
+    (failure,) = corpus.failures()
+    assert failure.clip == culprit and failure.error.startswith(why)
 
 
 def test_words_that_break_lines_or_are_no_unicode_survive(tmp_path):

@@ -26,11 +26,14 @@ def shown(value) -> str:
 
 
 def test_there_is_a_class_of_recipes_and_a_shipped_one_for_every_method():
-    known = (*get_args(TrackRecipe), *get_args(PictureAnyRecipe))
-    kinds = {get_args(k.model_fields["method"].annotation)[0]: k for k in known}
-    assert set(kinds) == set(NETWORKS) | set(PICTURED)
-    for name, kind in kinds.items():
-        recipe = load_recipe(name)
+    of_tracks, of_pictures = (
+        {get_args(k.model_fields["method"].annotation)[0]: k for k in get_args(known)}
+        for known in (TrackRecipe, PictureAnyRecipe)
+    )
+    assert (set(of_tracks), set(of_pictures)) == (set(NETWORKS), set(PICTURED))
+    for name, kind in (*of_tracks.items(), *of_pictures.items()):
+        both = name in of_tracks and kind is of_pictures.get(name)
+        recipe = load_recipe(f"{name}-pictures" if both else name)
         assert type(recipe) is kind
         assert settings_of(name, recipe).keys() <= kind.model_fields.keys()
 
@@ -98,6 +101,11 @@ def test_scores_and_losses_of_the_other_kind_are_refused(values, labels, match):
         ("dmsn", {"augment": {"flips": 1}}, "unknown key 'augment.flips'"),
         ("dmsn", {"stem": 20}, "stem: input should be a multiple of 16"),
         ("stochastic-softmax", {"tracks": ["aus"]}, "unknown key 'tracks'"),
+        ("subject-msda", {"pictures": "crops", "tracks": ["aus"]}, "'tracks' beside 'pictures'"),
+        ("subject-msda", {"pictures": "crops", "noise": 0.1}, "'noise' beside 'pictures'; known"),
+        ("subject-msda", {"backbone": "dmsn-c"}, "unknown key 'backbone' without 'pictures'"),
+        ("subject-msda", {"pictures": "crops", "frame": 2}, "did you mean frames"),
+        ("subject-msda", {"pictures": "crops", "task": "values"}, "pseudo_labels are classes"),
         ("text-llm", {"select": "ccc"}, "select ccc is of values"),
     ],
 )

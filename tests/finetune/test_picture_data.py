@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from textualize.baselines.bank_history import read_history
 from textualize.baselines.pictured import PictureMethod
+from textualize.cli import run as cli
 from textualize.datasets.synthetic_videos import draw_videos
 from textualize.errors import TextualizeError
 from textualize.finetune import baseline
@@ -45,6 +48,10 @@ def weights(run):
     return (run.path / "model.safetensors").read_bytes()
 
 
+def bank(run):
+    return (run.path / "bank.safetensors").read_bytes()
+
+
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("pictures") / "run")
@@ -62,7 +69,8 @@ def test_a_run_is_whole(one):
 
 
 def test_threads_change_nothing(one, tmp_path):
-    assert weights(trained(tmp_path / "run", workers=3)[0]) == weights(one[0])
+    run = trained(tmp_path / "run", workers=3)[0]
+    assert weights(run) == weights(one[0]) and bank(run) == bank(one[0])
 
 
 def test_a_killed_run_goes_on_with_its_bank(one, tmp_path, monkeypatch):
@@ -78,7 +86,44 @@ def test_a_killed_run_goes_on_with_its_bank(one, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "run")
     monkeypatch.undo()
-    assert weights(trained(tmp_path / "run")[0]) == weights(one[0])
+    run = trained(tmp_path / "run")[0]
+    assert weights(run) == weights(one[0]) and bank(run) == bank(one[0])
+
+
+def test_the_bank_over_training_is_kept_and_drawn(one, tmp_path, capsys):
+    run, _ = one
+    videos = read_history(run.path)
+    known = {r.clip.id: r for r in TRAIN}
+    assert len(videos) == 4 and len({v.clip for v in videos}) == 4
+    for video in videos:
+        clip = known[video.clip]
+        assert clip.clip.label == LABELS.labels[video.target]
+        n = len(clip.tracks["crops"].values) - 4 + 1
+        assert video.weights.shape == (4, n) and bool((video.starts >= 0).all())
+        assert video.seconds.tolist() == [i / 8 for i in range(n)]
+    path = tmp_path / "bank.png"
+    assert cli(["explain", str(run.path), "--picture", str(path)]) == 0
+    assert path.read_bytes()[:4] == b"\x89PNG"
+    assert "where training looked" in capsys.readouterr().err
+
+
+def test_what_has_no_bank_or_no_picture_is_said_in_one_line(tmp_path, capsys):
+    even, _ = trained(tmp_path / "even", recipe(epochs=1, sampling="uniform"))
+    crops = [r.tracks["crops"] for r in TRAIN]
+    short = [
+        replace(r, tracks={"crops": replace(c, values=c.values[:4])})
+        for r, c in zip(TRAIN, crops, strict=True)
+    ]
+    single = train(recipe(epochs=1), short, HELD, tmp_path / "single", labels=LABELS)
+    other, _ = trained(tmp_path / "other", recipe("dmsn", epochs=1))
+    for run, why in (
+        (even, "has no bank.safetensors"), (single, "has no bank.safetensors"),
+        (other, "dmsn has no picture of its own"),
+    ):  # fmt: skip
+        assert not (run.path / "bank.safetensors").exists()
+        assert cli(["explain", str(run.path), "--picture", str(tmp_path / "p.png")]) == 2
+        told = capsys.readouterr().err.strip()
+        assert why in told and "\n" not in told
 
 
 def test_what_has_no_pictures_is_counted_and_never_trained_on(tmp_path):

@@ -99,6 +99,36 @@ def test_no_label_of_the_target_is_ever_read(tmp_path):
     assert all(m == metrics[0] for m in metrics)
 
 
+def test_an_oracle_chooses_by_labels_it_never_learns_from_and_says_so(tmp_path):
+    """Whatever the labels, the epochs are the same; which one is taken follows from them."""
+    every = {"epochs": 5, "patience": 5}
+    fair = train(recipe(**every), TRAIN, HELD, tmp_path / "fair", unlabelled=TARGET)
+    turned = [r.with_label(EMOTIONS[EMOTIONS.index(r.clip.label) - 1]) for r in TARGET]
+    runs = [
+        train(recipe(choose="oracle", **every), TRAIN, HELD, tmp_path / str(i), unlabelled=given)
+        for i, given in enumerate((TARGET, turned))
+    ]
+    told = [[x for x in run.metrics() if x["stage"] == "adapt"] for run in (fair, *runs)]
+    for lines in told[1:]:
+        assert [x["loss"] for x in lines] == [x["loss"] for x in told[0]]
+        assert all(x["criterion"] <= max(y["criterion"] for y in lines if y["selected"])
+                   for x in lines)  # fmt: skip
+    assert told[1][0]["criterion"] > 0.5 > told[2][0]["criterion"]
+    assert not any("criterion" in x for x in told[0])
+    said = "oracle: epochs chosen with labels of the person adapted to"
+    for run, is_oracle in ((fair, False), (runs[0], True)):
+        card = (run.path / "README.md").read_text("utf-8")
+        assert (said in card) == is_oracle
+        assert ("| selected by | oracle: labels of the person" in card) == is_oracle
+
+
+def test_an_oracle_needs_every_label(tmp_path):
+    given = [TARGET[0], TARGET[1].with_label(None)]
+    with pytest.raises(TextualizeError, match="1 of 2 have none .first: t-01") as caught:
+        train(recipe(choose="oracle"), TRAIN, HELD, tmp_path / "run", unlabelled=given)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_clips_it_adapts_to_matter(tmp_path):
     one = train(recipe(), TRAIN, HELD, tmp_path / "one", unlabelled=TARGET)
     two = train(recipe(), TRAIN, HELD, tmp_path / "two", unlabelled=person("u", 30))
@@ -170,6 +200,18 @@ def test_who_cannot_be_adapted_to_is_refused(given, wanted, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_people_who_show_little_are_counted_and_covariances_need_two_clips(tmp_path):
+    learned = [*TRAIN, *(r for r in person("u", 30) if r.clip.label == "mad"), *person("w", 31, 1)]
+    run = train(recipe(epochs=1), learned, HELD, tmp_path / "run", unlabelled=TARGET[:1])
+    notes = run.environment["notes"]
+    assert "subject-msda: 2 of 7 subjects have one clip (first: 'w')" in notes
+    assert any("2 of 6 subjects learned from show one class or value only" in n for n in notes)
+    whole = train(recipe(epochs=1), TRAIN, HELD, tmp_path / "whole", unlabelled=TARGET)
+    assert not any("have one clip" in n or "one class" in n for n in whole.environment["notes"])
+    with pytest.raises(TextualizeError, match="coral needs two clips of every subject; 2 of 7"):
+        train(recipe(discrepancy="coral"), learned, HELD, tmp_path / "x", unlabelled=TARGET[:1])
+
+
 def test_one_person_alone_is_no_source(tmp_path):
     with pytest.raises(TextualizeError, match="two subjects or more; 1 in training"):
         train(recipe(), TRAIN[:18], HELD, tmp_path / "run", unlabelled=TARGET)
@@ -192,6 +234,7 @@ def test_methods_that_do_not_adapt_never_see_them(tmp_path):
         ({"per_step": "v", "task": "classes"}, "leave out per_step"),
         ({"task": "values"}, "pseudo_labels are classes"),
         ({"sources": 1}, "greater than or equal to 2"),
+        ({"choose": "target"}, "'source', 'information' or 'oracle'"),
         ({"threshold": 1.5}, "less than or equal to 1"),
     ],
 )

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from textualize.errors import TextualizeError
+from textualize.serve.address import is_local
 from textualize.serve.launch import free_port
-from textualize.serve.run import Serving, is_local, key_of, serve
+from textualize.serve.run import Serving, key_of, serve
 
 KEY = "0123456789abcdef-key"
 

@@ -54,7 +54,8 @@ def _standardised(x: Tensor) -> Tensor:
     return x - x.mean(1, keepdim=True)
 
 
-def _from_0_to_1(x: Tensor) -> Tensor:
+def from_0_to_1(x: Tensor) -> Tensor:
+    """Return x (B, N) with the lowest of each row 0 and the highest 1; 0 where all are alike."""
     low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
     return (x - low) / (high - low).clamp(min=_TINY)
 
@@ -72,8 +73,8 @@ CRITERIA: Mapping[Criterion, Callable[[Tensor, Tensor], Tensor]] = {
     "standardised_cosine": lambda t, a: (
         1 - F.cosine_similarity(_standardised(t), _standardised(a), 1)
     ),
-    "l1": lambda t, a: (_from_0_to_1(t) - a).abs().mean(1),
-    "l2": lambda t, a: (_from_0_to_1(t) - a).square().mean(1),
+    "l1": lambda t, a: (from_0_to_1(t) - a).abs().mean(1),
+    "l2": lambda t, a: (from_0_to_1(t) - a).square().mean(1),
     "kl": _kl,
 }
 
@@ -88,7 +89,7 @@ def class_map(features: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
     al. 2016). features: (B, K, h, w) of the last layer. weight: (C, K). classes: (B,).
     """
     found = torch.einsum("bkhw,bk->bhw", features, weight[classes])
-    return _from_0_to_1(found.flatten(1)).view_as(found)
+    return from_0_to_1(found.flatten(1)).view_as(found)
 
 
 def map_cosine(attention: Tensor, maps: Tensor) -> Tensor:

@@ -21,26 +21,17 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from textualize.baselines.attention_metrics import (
-    CRITERIA,
-    Criterion,
-    alignment,
-    class_map,
-    others,
-)
-from textualize.baselines.au_map import (
-    Codebook,
-    HeatMaps,
-    expression_actions,
-    heat_maps,
-    selected,
-)
+from textualize.baselines.activation import CamKind, activation
+from textualize.baselines.aligned import Aligned
+from textualize.baselines.attention_metrics import CRITERIA, Criterion, alignment, others
+from textualize.baselines.au_codebook import Codebook, expression_actions, selected
+from textualize.baselines.au_map import HeatMaps, heat_maps
 from textualize.baselines.backbone import SMALL, Backbone
+from textualize.baselines.landmarked import landmarks_of
 from textualize.baselines.network import Network
 from textualize.baselines.pictures import Pictures
 from textualize.baselines.task import Task
 from textualize.errors import TextualizeError, unknown
-from textualize.extract.face.ibug import OF_MESH
 from textualize.labels import LabelSet
 
 MAP_SIZE = 56  # points a side of the maps attention is compared with in training
@@ -105,7 +96,7 @@ class AuGuided(Network):
         self.layers = _layers(layers, self.backbone.depth)
         self.class_actions: Tensor
         self.register_buffer("class_actions", self._class_actions(actions or {}), persistent=False)
-        self._epoch = _Epoch()
+        self._aligned = Aligned()
 
     def resolved(self) -> dict[str, Any]:
         """Return the settings the network is built from again without the backbone's files."""
@@ -150,7 +141,7 @@ class AuGuided(Network):
         ]
         aligned = torch.stack(parts).mean()
         if self.training:
-            self._epoch.add(aligned, maps)
+            self._aligned.add(aligned, maps)
         return loss + self.weight * aligned
 
     def told(self) -> dict[str, float]:
@@ -158,7 +149,7 @@ class AuGuided(Network):
 
         Raises TextualizeError where none had: then the weight did nothing.
         """
-        return self._epoch.told() if self.weight else {}
+        return self._aligned.told() if self.weight else {}
 
     def attend(self, batch: Pictures) -> Attended:
         """Return scores and attention of every picture there is."""
@@ -167,9 +158,13 @@ class AuGuided(Network):
         guided = self._attention(layers[self.layers[-1]])
         return Attended(clips, self._logits(layers[-1]), guided, layers[-1])
 
-    def activation(self, found: Attended, classes: Tensor) -> Tensor:
+    def scores(self, pixels: Tensor) -> Tensor:
+        """Return class scores (n, C) of single pictures (n, 3, H, W)."""
+        return self._logits(self.backbone(pixels)[-1])
+
+    def activation(self, found: Attended, classes: Tensor, kind: CamKind = "cam") -> Tensor:
         """Return the class activation map of each picture's class (n,), 0 to 1, (n, h, w)."""
-        return class_map(found.features, self.head.weight, classes)
+        return activation(found.features, self.head, classes, kind)
 
     def maps(self, batch: Pictures, size: int = MAP_SIZE) -> HeatMaps:
         """Return where the true class of each picture there is shows, (n, S, S)."""
@@ -189,37 +184,6 @@ class AuGuided(Network):
         return logits.float() if logits.dtype == torch.bfloat16 else logits
 
 
-class _Epoch:
-    """What is told of an epoch's alignment."""
-
-    def __init__(self) -> None:
-        self._begin()
-
-    def _begin(self) -> None:
-        self._criterion, self._drawn, self._pictures = 0.0, 0, 0
-
-    def add(self, aligned: Tensor, maps: HeatMaps) -> None:
-        """Count a batch."""
-        drawn = int(maps.drawn.sum())
-        self._criterion += float(aligned.detach()) * drawn
-        self._drawn, self._pictures = self._drawn + drawn, self._pictures + len(maps.drawn)
-
-    def told(self) -> dict[str, float]:
-        """Return what was counted since it was last asked for."""
-        if self._pictures and not self._drawn:
-            raise TextualizeError(
-                f"au-guided: none of {self._pictures} pictures of an epoch has landmarks and a "
-                "class with action units: extract with --sensors "
-                "mediapipe:crops=112:landmarks=true, or set weight to 0"
-            )
-        if not self._pictures:
-            return {}
-        share = self._drawn / self._pictures
-        found = {"alignment": self._criterion / self._drawn, "with_map": share}
-        self._begin()
-        return found
-
-
 def attention_of(states: Tensor, *, absolute: bool = False) -> Tensor:
     """Return T of a layer's maps (n, K, h, w): the mean over its channels, (n, h, w).
 
@@ -227,11 +191,6 @@ def attention_of(states: Tensor, *, absolute: bool = False) -> Tensor:
     2.0
     """
     return (states.abs() if absolute else states).mean(1)
-
-
-def landmarks_of(batch: Pictures) -> Tensor:
-    """Return the 68 landmarks of every picture there is, (n, 68, 2) in sides of it."""
-    return batch.landmarks[batch.seen][:, list(OF_MESH)] / batch.pixels.shape[-1]
 
 
 def _pictures(batch: Pictures) -> tuple[Tensor, Tensor]:

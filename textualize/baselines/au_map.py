@@ -2,37 +2,28 @@
 
 After Belharbi et al., "Guided Interpretable Facial Expression Recognition via Spatial Action Unit
 Cues", 2024, arXiv 2402.00281. An action unit is one ellipse or two beside landmarks in the order
-of iBUG (36-41 the eye on the left of the picture, 48-67 the mouth); an expression is the highest
-of its action units at every point. Neutral shows nowhere: it has no map.
+of iBUG, see `au_codebook`; an expression is the highest of its action units at every point. Neutral
+shows nowhere: it has no map.
 
     28 x 28 points of each action unit -> 3 x 3 mean -> highest -> the map's size -> 0 to 1
 
 Landmarks are (x, y) in sides of a square picture of a face, (0, 0) its upper left corner. The
 published lengths are pixels of a picture of 256; here they grow with the face: they are as
 published where the outer corners of the eyes are a side / 2.2 apart, which is how the face sensors
-cut faces out.
-
-The release slips in places: AU 17 and AU 20 are lopsided, the eyes are read from points that do
-not mirror each other, an extent that is small but not 0 makes a sliver, and disgust raises the
-upper lid of the eye (AU 5) in place of the upper lip (AU 10). "as_released" does all that, "facs"
-does not. (The release takes the highest after each action unit has the map's size.)
+cut faces out. (The release takes the highest after each action unit has the map's size.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from textualize.errors import TextualizeError, unknown
+from textualize.baselines.au_codebook import ACTIONS, SHAPES, Codebook, Ellipse
+from textualize.errors import TextualizeError
 from textualize.extract.face.ibug import OUTER_CORNERS, POINTS
-from textualize.labels import LabelSet, pairs_of, to_basic
-
-Codebook = Literal["facs", "as_released"]
 
 INTEROCULAR = 1 / 2.2  # sides between the outer corners of the eyes, where lengths are published
 
@@ -40,86 +31,17 @@ _PX = 1 / 256  # a side, in pixels of the published lengths
 _COARSE, _LINES = 28, 3  # points a side of an action unit's map, lines of each
 _NEVER = 1e-6  # an axis of no length would divide by 0
 
-_FACS: Mapping[str, tuple[int, ...]] = {
-    "happiness": (6, 12, 25),
-    "surprise": (1, 2, 5, 26, 27),
-    "fear": (1, 2, 4, 5, 20, 25, 26, 27),
-    "anger": (4, 5, 7, 10, 17, 23, 24, 25, 26),
-    "disgust": (9, 10, 16, 17, 25, 26),
-    "sadness": (1, 4, 6, 15, 17),
-    "neutral": (),
-}
-CODEBOOKS: Mapping[Codebook, Mapping[str, tuple[int, ...]]] = {
-    "facs": _FACS,
-    "as_released": {**_FACS, "disgust": (5, 9, 16, 17, 25, 26)},
-}
 
+class Style(TypedDict, total=False):
+    """How maps are drawn.
 
-@dataclass(frozen=True, slots=True)
-class Ellipse:
-    """One ellipse beside landmarks; lengths in pixels of a picture of 256.
-
-    x, y: landmarks whose mean is the centre. shift: added to it. axes: half axes, added to half of
-    the extent of `x` and of `y` where `spans`, which is `least` where there is next to none. The
-    shift is of a face seen as it is, and the other way in a mirror image.
+    codebook: whose ellipses, by default those of "facs". relative: lengths by the distance of the
+    eyes, the default; False takes them of the picture's side, as published, whatever the face's
+    size.
     """
 
-    x: tuple[int, ...]
-    y: tuple[int, ...]
-    axes: tuple[float, float] = (0.0, 0.0)
-    shift: tuple[float, float] = (0.0, 0.0)
-    spans: bool = False
-    least: float = 0.0
-
-
-def _at(point: int, radius: float = 20.0) -> Ellipse:
-    return Ellipse((point,), (point,), (radius, radius))
-
-
-def _eyes(left: tuple[int, int], right: tuple[int, int], taller: float) -> tuple[Ellipse, ...]:
-    return tuple(
-        Ellipse(corners, lids, (0.0, taller), spans=True, least=5.0)
-        for corners, lids in (((36, 39), left), ((42, 45), right))
-    )
-
-
-_MOUTH = (Ellipse((48, 54), (51, 57), spans=True, least=5.0),)
-_CHEEK, _ROUND = 256 / 6, (25.6, 25.6)
-
-SHAPES: Mapping[int, tuple[Ellipse, ...]] = {
-    1: (Ellipse((20,), (20,), (32, 25.6)), Ellipse((23,), (23,), (32, 25.6))),
-    2: (Ellipse((18,), (18,), (32, 25.6)), Ellipse((25,), (25,), (32, 25.6))),
-    4: (Ellipse((19, 24), (19, 24), spans=True, least=10.0),),
-    5: _eyes((38, 41), (43, 46), 0.0),
-    6: tuple(Ellipse((p,), (p,), _ROUND, (0.0, _CHEEK)) for p in (41, 46)),
-    7: _eyes((38, 41), (43, 46), 10.0),
-    9: (Ellipse((31,), (29,), (20, 20)), Ellipse((35,), (29,), (20, 20))),
-    10: (Ellipse((48,), (50,), (20, 20)), Ellipse((54,), (52,), (20, 20))),
-    12: (_at(48), _at(54)),
-    14: (
-        Ellipse((48,), (48,), (20, 20), (-20.0, 0.0)),
-        Ellipse((54,), (54,), (20, 20), (20.0, 0.0)),
-    ),
-    15: (_at(48), _at(54)),
-    16: (_at(59), _at(55)),
-    17: (Ellipse((59, 55), (57, 8), spans=True, least=5.0),),
-    20: (Ellipse((48, 6), (48, 6), (20, 20)), Ellipse((54, 10), (54, 10), (20, 20))),
-    23: _MOUTH,
-    24: _MOUTH,
-    25: (Ellipse((51,), (51,), (25, 10)), Ellipse((57,), (57,), (25, 10))),
-    26: _MOUTH,
-    27: _MOUTH,
-    43: _eyes((38, 41), (43, 46), 10.0),
-}
-_RELEASED: Mapping[int, tuple[Ellipse, ...]] = {
-    **SHAPES,
-    5: _eyes((38, 41), (44, 47), 0.0),
-    7: _eyes((38, 41), (44, 47), 10.0),
-    17: (Ellipse((59, 8), (59, 8), spans=True, least=5.0),),
-    20: (Ellipse((48, 6), (48, 6), (20, 20)), Ellipse((50, 10), (50, 10), (20, 20))),
-    43: _eyes((38, 41), (44, 47), 10.0),
-}
-ACTIONS = tuple(SHAPES)
+    codebook: Codebook
+    relative: bool
 
 
 class HeatMaps(NamedTuple):
@@ -129,51 +51,7 @@ class HeatMaps(NamedTuple):
     drawn: Tensor
 
 
-def expression_actions(
-    label: str, labels: LabelSet, codebook: Codebook = "facs"
-) -> tuple[int, ...]:
-    """Return the action units of a label, of a compound those of both its emotions, ascending.
-
-    Empty for neutral and for what is no basic emotion ("other", "contempt").
-
-    >>> from textualize.labels import LABEL_SETS
-    >>> expression_actions("happily surprised", LABEL_SETS["compound7"])
-    (1, 2, 5, 6, 12, 25, 26, 27)
-    """
-    if codebook not in CODEBOOKS:
-        raise unknown("codebook", codebook, CODEBOOKS)
-    book = CODEBOOKS[codebook]
-    basics = pairs_of(labels).get(label, (to_basic(label),))
-    return tuple(sorted({au for name in basics for au in book.get(name or "", ())}))
-
-
-def actions_of(labels: LabelSet, codebook: Codebook = "facs") -> Tensor:
-    """Return which of `ACTIONS` each label has, (C, A) bool."""
-    return torch.stack(
-        [selected(expression_actions(label, labels, codebook)) for label in labels.labels]
-    )
-
-
-def selected(actions: Iterable[int]) -> Tensor:
-    """Return (A,) bool, True at these of `ACTIONS`; raises TextualizeError for another one."""
-    chosen = torch.zeros(len(ACTIONS), dtype=torch.bool)
-    for au in actions:
-        if au not in ACTIONS:
-            raise TextualizeError(
-                f"AU {au} has no place on the map; those that have: {', '.join(map(str, ACTIONS))}"
-            )
-        chosen[ACTIONS.index(au)] = True
-    return chosen
-
-
-def heat_maps(
-    points: Tensor,
-    actions: Tensor,
-    size: int,
-    *,
-    codebook: Codebook = "facs",
-    relative: bool = True,
-) -> HeatMaps:
+def heat_maps(points: Tensor, actions: Tensor, size: int, **style: Unpack[Style]) -> HeatMaps:
     """Return the maps of faces, lowest 0 and highest 1.
 
     A face is not drawn where a landmark it needs is unknown (not finite), where it has no action
@@ -183,11 +61,9 @@ def heat_maps(
         points: landmarks (B, 68, 2) in sides of the picture.
         actions: (B, A) bool, which of `ACTIONS` are shown.
         size: S, points a side of the map.
-        codebook: how an action unit is drawn.
-        relative: lengths by the distance of the eyes; False takes them of the picture's side, as
-            published, whatever the face's size.
+        style: see `Style`.
     """
-    found = drawing(points, actions, size, codebook=codebook, relative=relative)
+    found = drawing(points, actions, size, **style)
     low, high = found.flatten(1).amin(1), found.flatten(1).amax(1)
     drawn = (high > low) & points.flatten(1).isfinite().all(1)
     spread = torch.where(drawn, high - low, 1.0)
@@ -195,19 +71,13 @@ def heat_maps(
     return HeatMaps(values * drawn[:, None, None], drawn)
 
 
-def drawing(
-    points: Tensor,
-    actions: Tensor,
-    size: int,
-    *,
-    codebook: Codebook = "facs",
-    relative: bool = True,
-) -> Tensor:
+def drawing(points: Tensor, actions: Tensor, size: int, **style: Unpack[Style]) -> Tensor:
     """Return `heat_maps` before they are brought to 0 and 1: (B, S, S), more with every action."""
     if points.shape[1:] != (POINTS, 2):
         raise TextualizeError(
             f"landmarks should be (faces, {POINTS}, 2); given {tuple(points.shape)}"
         )
+    codebook, relative = style.get("codebook", "facs"), style.get("relative", True)
     points = points.float()
     found = points.new_zeros(len(points), _COARSE, _COARSE)
     known = points.flatten(1).isfinite().all(1)
@@ -231,7 +101,7 @@ def resized(maps: Tensor, size: int) -> Tensor:
 
 def _drawn(points: Tensor, chosen: list[bool], codebook: Codebook, relative: bool) -> Tensor:
     """Return the maps of faces that all show the same action units, (B, COARSE, COARSE)."""
-    shapes = SHAPES if codebook == "facs" else _RELEASED
+    shapes = SHAPES[codebook]
     wanted = [shapes[au] for au, shown in zip(ACTIONS, chosen, strict=True) if shown]
     pairs = [(each[0], each[-1]) for each in dict.fromkeys(wanted)]  # as of 23 and 26: once
     scale = _PX * points.new_ones(len(points))

@@ -23,6 +23,7 @@ from transformers import (
     ResNetModel,
 )
 
+from textualize.baselines.norms import normed_alone
 from textualize.errors import TextualizeError
 
 SMALL = "small"
@@ -60,6 +61,7 @@ class Backbone(nn.Module):
         stages = getattr(getattr(self.model, "encoder", None), "stages", None)
         if large_maps and isinstance(self.model, ResNetModel) and stages is not None:
             _keep_size(stages[-_HELD:])
+        normed_alone(self.model)
         shape = (1, 3, 1, 1)
         self.register_buffer("mean", torch.tensor(mean).view(shape))
         self.register_buffer("std", torch.tensor(std).view(shape))

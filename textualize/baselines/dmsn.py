@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from textualize.baselines.norms import normed_alone
 from textualize.baselines.task import Kind as TaskKind
 from textualize.baselines.task import Task
 from textualize.errors import TextualizeError, unknown
@@ -124,6 +125,7 @@ class DMSN(nn.Module):
             )
         )
         self.width = widths[-1]
+        normed_alone(self)
 
     def maps(self, clips: Tensor) -> Tensor:
         """Return the last stage's maps, (B, D, T', H', W'), of clips (B, 3, T, H, W).

@@ -51,14 +51,12 @@ class ClipDMSN(Network):
 
     def forward(self, batch: Pictures) -> Tensor:
         """Return (B, outputs) of each clip's own pictures."""
-        lengths = batch.seen.sum(1)
         out = torch.zeros(len(batch), self.task.outputs, device=batch.pixels.device)
-        for length in sorted(set(lengths.tolist())):  # alike together: nobody sees padding
-            rows = torch.nonzero(lengths == length).squeeze(1)
-            clips = (batch.pixels[rows, :, :length] - MEAN) / STD
+        for rows, videos in batch.by_length():
+            clips = (videos - MEAN) / STD
             parts = [
                 self.head(self.body(clips[:, :, at : at + self.steps]))
-                for at in piece_starts(length, self.steps)
+                for at in piece_starts(clips.shape[2], self.steps)
             ]
             out = out.index_copy(0, rows, torch.stack(parts).mean(0).to(out.dtype))
         return out

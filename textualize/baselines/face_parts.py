@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
-from textualize.baselines.au_map import heat_maps, selected
-from textualize.baselines.pictures import Reading, TrackReel, open_reel
+from textualize.baselines.au_codebook import selected
+from textualize.baselines.au_map import heat_maps
+from textualize.baselines.deletion import blurred
+from textualize.baselines.reading import Reading, open_reel
+from textualize.baselines.reels import TrackReel
 from textualize.errors import TextualizeError
 from textualize.extract.face.ibug import OF_MESH
 from textualize.types import Float32, Record
@@ -32,7 +34,6 @@ PARTS: Mapping[str, tuple[int, ...]] = {
 }
 _SURROUNDINGS = "what is around the face"
 _AT_LEAST = 0.25  # of a map's highest value: what is blurred
-_BLUR = 4  # the blur is over a square of a fourth of the picture's side
 
 
 def without_each_part(record: Record, reading: Reading) -> Iterator[tuple[str, Record]]:
@@ -46,13 +47,14 @@ def without_each_part(record: Record, reading: Reading) -> Iterator[tuple[str, R
     reel = open_reel(record, reading)
     points = _landmarks(reel) if isinstance(reel, TrackReel) else None
     if not isinstance(reel, TrackReel) or points is None or not np.isfinite(points).any():
+        lacks = reel if isinstance(reel, str) else "no landmarks"
         raise TextualizeError(
-            f"clip '{record.clip.id}': to explain pictures, parts of the face are blurred: that "
-            "takes crops and landmarks (extract --sensors mediapipe:crops=112:landmarks=true)"
+            f"clip '{record.clip.id}': {lacks}; to explain pictures, parts of the face are blurred:"
+            " that takes crops and landmarks (extract --sensors mediapipe:crops=112:landmarks=true)"
         )
     track, side = record.tracks[reading.pictures], reel.pixels.shape[1]
     pixels = torch.from_numpy(reel.pixels).permute(0, 3, 1, 2).float()
-    soft = _blurred(pixels)
+    soft = blurred(pixels)
     for name, mask in _masks(points, side):
         shown = torch.where(mask[:, None], soft, pixels).permute(0, 2, 3, 1)
         values: NDArray[Any] = shown.round().to(torch.uint8).numpy()
@@ -86,10 +88,3 @@ def _masks(points: Float32, side: int) -> Iterator[tuple[str, Tensor]]:
         if np.isfinite(own).all():
             around[row] = (Delaunay(own).find_simplex(grid) < 0).reshape(side, side)
     yield _SURROUNDINGS, torch.from_numpy(around)
-
-
-def _blurred(pixels: Tensor) -> Tensor:
-    """Return pictures (T, 3, S, S) as means over a wide square."""
-    wide = 2 * (pixels.shape[-1] // (2 * _BLUR)) + 1
-    edges = F.pad(pixels, (wide // 2,) * 4, mode="replicate")
-    return F.avg_pool2d(edges, wide, 1)

@@ -6,7 +6,6 @@ Both run on the light installation: no torch is imported here.
 from __future__ import annotations
 
 import time
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from textualize.baselines.logistic import fit_logistic
 from textualize.errors import TextualizeError
 from textualize.evaluate import metrics
 from textualize.files import read_json, write_bytes_atomic, write_json_atomic
@@ -277,15 +276,7 @@ def _fit(
         max_iter=MAX_ITERATIONS,
         class_weight={c: (len(y) / (len(count) * n)) ** balanced for c, n in count.items()},
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, y)
-    if int(np.max(model.n_iter_)) >= MAX_ITERATIONS:
-        notes.append(f"bag-of-words: C={strength} stopped after {MAX_ITERATIONS} iterations")
-    coefficients, intercept = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # one row of a sigmoid is two of a softmax
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-        intercept = np.concatenate([-intercept, intercept]) / 2
+    coefficients, intercept = fit_logistic(model, x, y, "bag-of-words", notes)
     arrays = {
         "weights": np.zeros((n_classes, x.shape[1])),
         "bias": np.zeros(n_classes),

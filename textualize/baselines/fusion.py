@@ -35,17 +35,21 @@ NETWORKS: Mapping[str, str] = {
     "subject-msda": "textualize.baselines.subject_msda:SubjectMSDA",
 }
 
-# of pictures; they are saved and read back by `pictured.PictureMethod`
+# of pictures; they are saved and read back by `pictured.PictureMethod`, see also `either.py`
 PICTURED: Mapping[str, str] = {
     "stochastic-softmax": "textualize.baselines.stochastic_softmax:StochasticSoftmax",
     "dmsn": "textualize.baselines.dmsn_clips:ClipDMSN",
     "au-guided": "textualize.baselines.au_guided:AuGuided",
+    "subject-msda": "textualize.baselines.subject_pictures:SubjectPictures",
 }
 
 
-def network_class(method: str) -> type[Network]:
-    """Return the class of a method with a network; raises TextualizeError for another method."""
-    known = {**NETWORKS, **PICTURED}
+def network_class(method: str, *, pictured: bool = False) -> type[Network]:
+    """Return the class of a method with a network; raises TextualizeError for another method.
+
+    Of a method of both tables it is that of tracks, `pictured` that of pictures.
+    """
+    known = {**NETWORKS, **PICTURED} if pictured else {**PICTURED, **NETWORKS}
     if method not in known:
         raise unknown("feature method", method, known)
     module, _, name = known[method].partition(":")
@@ -54,9 +58,16 @@ def network_class(method: str) -> type[Network]:
 
 def settings_of(method: str, recipe: object) -> dict[str, Any]:
     """Return the options a method's network takes, from the recipe keys of their names."""
-    parameters = inspect.signature(network_class(method).__init__).parameters.values()
+    made = network_class(method, pictured=hasattr(recipe, "pictures"))
+    return {name: getattr(recipe, name) for name in _options(made)}
+
+
+def _options(made: type[object]) -> list[str]:
+    """Return the keywords a class takes but `steps`: also those it passes on to the one above."""
+    parameters = inspect.signature(made.__init__).parameters.values()
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "steps"]
-    return {name: getattr(recipe, name) for name in names}
+    passed_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return names + (_options(made.__mro__[1]) if passed_on else [])
 
 
 def build(features: Features, task: Task, settings: Mapping[str, Any]) -> Network:

@@ -90,6 +90,10 @@ class Network(nn.Module):
     def remember(self, memory: Mapping[str, Tensor]) -> None:
         """Go on from what `memory` returned."""
 
+    def history(self) -> dict[str, Tensor]:
+        """Return what a finished run keeps of how training went, beside the model."""
+        return {}
+
     def told(self) -> dict[str, float]:
         """Return what an epoch's line tells besides loss and score."""
         return {}

@@ -15,7 +15,8 @@ from torch import Tensor
 from textualize.baselines.fusion import network_class
 from textualize.baselines.model_files import put_weights, read_model, write_model
 from textualize.baselines.network import Network
-from textualize.baselines.pictures import PictureSource, Reading, open_reel
+from textualize.baselines.pictures import PictureSource
+from textualize.baselines.reading import Reading, open_reel
 from textualize.baselines.task import Task, softmax
 from textualize.types import Prediction, Record
 
@@ -25,7 +26,8 @@ SCHEMA = 1
 
 def build_pictured(name: str, task: Task, frames: int, settings: Mapping[str, Any]) -> Network:
     """Return the untrained network of a picture method; `settings` see `settings_of`."""
-    network: Network = cast(Any, network_class(name))({}, task, steps=frames, **settings)
+    made = network_class(name, pictured=True)
+    network: Network = cast(Any, made)({}, task, steps=frames, **settings)
     return network
 
 

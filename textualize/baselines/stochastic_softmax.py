@@ -23,9 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from textualize.baselines.backbone import SMALL, Backbone
+from textualize.baselines.bank_history import BankHistory, watched
 from textualize.baselines.dmsn import DMSN, Kind
 from textualize.baselines.dmsn_clips import MEAN, STD, piece_starts
 from textualize.baselines.inflate import Inflated, Padding
+from textualize.baselines.model_files import part
 from textualize.baselines.network import Network
 from textualize.baselines.pictures import Pictures, PictureSource
 from textualize.baselines.score_bank import ScoreBank, softmax_pool
@@ -33,6 +35,7 @@ from textualize.baselines.task import Task
 from textualize.errors import TextualizeError
 
 _DMSN = "dmsn-"
+_WATCHED = "watched."
 
 
 class FrameVectors(nn.Module):
@@ -130,6 +133,7 @@ class StochasticSoftmax(Network):
             nn.Linear(self.reader.width, hidden), nn.ReLU(), nn.Linear(hidden, task.outputs)
         )
         self.bank: ScoreBank | None = None
+        self.watch: BankHistory | None = None
 
     def rates(self) -> dict[str, float]:
         """Return the backbone's share of the learning rate."""
@@ -151,12 +155,10 @@ class StochasticSoftmax(Network):
 
     def _answers(self, batch: Pictures) -> tuple[Tensor, Tensor]:
         """Return the clips' scores (B, C), and the same without dropout: what the bank notes."""
-        lengths = batch.seen.sum(1)
         out = torch.zeros(len(batch), self.task.outputs, device=batch.pixels.device)
         sure = out.clone()
-        for length in sorted(set(lengths.tolist())):  # alike together: nobody sees padding
-            rows = torch.nonzero(lengths == length).squeeze(1)
-            vectors = self.reader(batch.pixels[rows, :, :length])
+        for rows, videos in batch.by_length():
+            vectors = self.reader(videos)
             out = out.index_copy(0, rows, self._pooled(self.dropout(vectors)).to(out.dtype))
             if self.training:
                 with torch.no_grad():
@@ -174,7 +176,10 @@ class StochasticSoftmax(Network):
         if self.sampling == "uniform":
             return data.take(rows)
         if self.bank is None:
-            self.bank = self._new_bank(data.positions())
+            positions = data.positions()
+            self.bank = self._new_bank(positions)
+            chosen = watched(data.targets.cpu(), positions, torch.initial_seed())
+            self.watch = BankHistory(chosen, int(positions.max()))
         return data.take(rows, self.bank.draw(rows))
 
     def loss(self, batch: Pictures) -> Tensor:
@@ -183,16 +188,26 @@ class StochasticSoftmax(Network):
         if self.training and self.bank is not None:
             right = batch.targets.clamp(min=0).unsqueeze(1)
             self.bank.observe(batch.rows, batch.starts, sure.gather(1, right).squeeze(1))
+            if self.watch is not None:
+                self.watch.note(self.bank, batch.rows, batch.starts)
         return self.task.loss(out, batch)
 
     def memory(self) -> dict[str, Tensor]:
-        """Return the bank."""
-        return self.bank.state() if self.bank else {}
+        """Return the bank and what is watched of it."""
+        return (self.bank.state() if self.bank else {}) | {
+            f"{_WATCHED}{k}": v for k, v in self.history().items()
+        }
+
+    def history(self) -> dict[str, Tensor]:
+        """Return the weights of the videos that are watched, see `bank_history.py`."""
+        return self.watch.state() if self.watch else {}
 
     def remember(self, memory: Mapping[str, Tensor]) -> None:
-        """Go on with a bank."""
+        """Go on with a bank; of one from before there was a history, none is kept."""
+        seen = part(memory, _WATCHED)
+        self.watch = BankHistory.of(seen) if seen else None
         self.bank = self._new_bank(memory["positions"])
-        self.bank.restore(memory)
+        self.bank.restore({k: v for k, v in memory.items() if not k.startswith(_WATCHED)})
 
     def told(self) -> dict[str, float]:
         """Return how many starts of a video still count, and their share, once scores are drawn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -149,16 +149,30 @@ def _from_ray(
         return predict_on_ray(run, records, RayWork(address, vllm, keep, step))
 
 
-@app.command(epilog="Example: textualize explain runs/enc --corpus corpora/mine --clip a01")
+@app.command(
+    epilog="Example: textualize explain runs/enc --corpus corpora/mine --clip a01   ·   "
+    "textualize explain runs/faces --corpus corpora/mine --picture look.png --cam gradcam"
+)
 def explain(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    corpus: CorpusOption,
-    clip: Annotated[str, typer.Option(help="The clip.")],
+    corpus: Annotated[Path | None, typer.Option(help="Corpus folder.")] = None,
+    clip: Annotated[
+        str | None,
+        typer.Option(help="The clip; without it only --picture is made."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 12,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Draw where an au-guided run looks on the face: .png, .svg or .pdf."),
+        typer.Option(
+            help="Draw where an au-guided run looks on the face (of the clip, or of one of each "
+            "label), or where in its videos a stochastic-softmax run came to look in training: "
+            ".png, .svg or .pdf."
+        ),
     ] = None,
+    cam: Annotated[
+        Literal["cam", "gradcam", "gradcam++", "layercam"],
+        typer.Option(help="The class activation map in an au-guided run's picture."),
+    ] = "cam",
     as_json: JsonOption = False,
 ) -> int:
     """Show what a prediction rests on: each cue is taken away in turn."""
@@ -166,15 +180,27 @@ def explain(
     from textualize.explain import explain as explain_record
     from textualize.methods import load
 
-    method, record = load(run_folder), chosen_records(corpus, clip)[0]
+    method = load(run_folder)
     if picture is not None:
-        from textualize.baselines.attention_picture import draw_attention
+        from textualize.baselines.run_picture import draw_run
 
-        draw_attention(method, [record], picture)
-        err.print(f"attention on the face in {picture}", markup=False)
-    found = explain_record(method, record)
+        seen = [] if corpus is None else chosen_records(corpus, clip)
+        shown = draw_run(run_folder, method, seen, picture, cam=cam, each_label=clip is None)
+        err.print(f"{shown} in {picture}", markup=False)
+        if clip is None:
+            return 0
+    found = explain_record(method, _one(corpus, clip))
     if as_json:
         print(json.dumps(found.to_json(), ensure_ascii=False))
     else:
         out.print(explanation_table(found, top))
     return 0
+
+
+def _one(corpus: Path | None, clip: str | None) -> Record:
+    """Return the record of the clip that is asked for."""
+    from textualize.console import chosen_records
+
+    if corpus is None or clip is None:
+        raise TextualizeError("what is explained is one clip's answer: give --corpus and --clip")
+    return chosen_records(corpus, clip)[0]

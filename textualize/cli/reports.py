@@ -18,6 +18,42 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+# of run folders alone
+SplitOption = Annotated[
+    str | None, typer.Option(help="With run folders: 'test' (their own test part) or a split.")
+]
+IntersectOption = Annotated[
+    bool, typer.Option(help="Allow different clip sets; compare what they share.")
+]
+ExplainOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--explain",
+        metavar="CLIP",
+        help="With run folders: say on this clip's page what answers rest on; repeatable.",
+    ),
+]
+CompoundsOption = Annotated[
+    str,
+    typer.Option(
+        help="With run folders: how a run trained on basic emotions scores a compound: "
+        "'product' or 'min' of its pair."
+    ),
+]
+# of every kind of evaluation
+OpenTestOption = Annotated[
+    bool,
+    typer.Option(
+        "--open-test",
+        help="Report on the corpus' own test split, and write down that it was opened; "
+        "without it the report is of validation.",
+    ),
+]
+FacesOption = Annotated[
+    bool,
+    typer.Option("--faces", help="Put small pictures of the people recorded on the clips' pages."),
+]
+
 
 @app.command(
     epilog="Example: textualize evaluate demo --corpus corpora/demo   ·   textualize evaluate "
@@ -36,45 +72,16 @@ def evaluate(
     runs: Annotated[
         Path | None, typer.Option(help="Where a suite's runs go (default runs/NAME).")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="With run folders: 'test' (their own test part) or a split.")
-    ] = None,
-    intersect: Annotated[
-        bool, typer.Option(help="Allow different clip sets; compare what they share.")
-    ] = False,
-    explained: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--explain",
-            metavar="CLIP",
-            help="With run folders: say on this clip's page what answers rest on; repeatable.",
-        ),
-    ] = None,
-    open_test: Annotated[
-        bool,
-        typer.Option(
-            "--open-test",
-            help="Report on the corpus' own test split, and write down that it was opened; "
-            "without it the report is of validation.",
-        ),
-    ] = False,
-    faces: Annotated[
-        bool,
-        typer.Option(
-            "--faces", help="Put small pictures of the people recorded on the clips' pages."
-        ),
-    ] = False,
-    compounds: Annotated[
-        str,
-        typer.Option(
-            help="With run folders: how a run trained on basic emotions scores a compound: "
-            "'product' or 'min' of its pair."
-        ),
-    ] = "product",
+    split: SplitOption = None,
+    intersect: IntersectOption = False,
+    explained: ExplainOption = None,
+    open_test: OpenTestOption = False,
+    faces: FacesOption = False,
+    compounds: CompoundsOption = "product",
     as_json: JsonOption = False,
 ) -> int:
     """Compare text with features on the same clips and write a report."""
-    from textualize.evaluate.finished import run_names, seed_runs
+    from textualize.evaluate.named_runs import run_names, seed_runs
     from textualize.evaluate.settings import is_prompt_suite
 
     folders = [Path(w) for w in what]
@@ -128,7 +135,7 @@ def _runs(
 ) -> int:
     from textualize.console import evaluation_summary, series_summary
     from textualize.evaluate.finished import evaluate as compare_runs
-    from textualize.evaluate.finished import evaluation_records, seed_runs
+    from textualize.evaluate.named_runs import evaluation_records, seed_runs
     from textualize.evaluate.series import answers_per_step
     from textualize.labels import rule_named
 

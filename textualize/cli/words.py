@@ -19,6 +19,20 @@ from textualize.cli.options import (
 
 app = typer.Typer()
 
+SensorsOption = Annotated[
+    str,
+    typer.Option(
+        help="'embedded', 'full', or sensors by comma; face=…, speech=… replace a preset's. "
+        "Per modality the first that finds something is kept."
+    ),
+]
+HwaccelOption = Annotated[
+    str, typer.Option(help="Decode pictures on a device of FFmpeg's, e.g. cuda.")
+]
+RayOption = Annotated[
+    str | None, typer.Option(help="Work on a Ray cluster: its address, or 'auto'.")
+]
+
 
 @app.command(
     epilog="Example: textualize extract media/ -o corpora/mine   ·   textualize extract "
@@ -35,13 +49,7 @@ def extract(
     ] = None,
     dataset_options: DatasetOptions = None,
     columns: ColumnsOption = None,
-    sensors: Annotated[
-        str,
-        typer.Option(
-            help="'embedded', 'full', or sensors by comma; face=…, speech=… replace a preset's. "
-            "Per modality the first that finds something is kept."
-        ),
-    ] = "embedded",
+    sensors: SensorsOption = "embedded",
     labels: Annotated[
         str | None, typer.Option(help="Label set every label must belong to, e.g. compound7.")
     ] = None,
@@ -56,12 +64,8 @@ def extract(
     max_failures: Annotated[
         int | None, typer.Option(min=0, help="Stop when more clips than this have failed.")
     ] = None,
-    hwaccel: Annotated[
-        str, typer.Option(help="Decode pictures on a device of FFmpeg's, e.g. cuda.")
-    ] = "",
-    ray: Annotated[
-        str | None, typer.Option(help="Work on a Ray cluster: its address, or 'auto'.")
-    ] = None,
+    hwaccel: HwaccelOption = "",
+    ray: RayOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Read videos, recordings and images into a corpus of tracks and transcripts."""

@@ -202,8 +202,8 @@ def import_(
     as_json: JsonOption = False,
 ) -> int:
     """Bring in what was extracted elsewhere; the corpus' other modalities stay as they are."""
-    from textualize.console import progress_bar
-    from textualize.corpus.importing import import_files, pairs, print_import
+    from textualize.console import options_of, progress_bar
+    from textualize.corpus.importing import import_files, print_import
     from textualize.datasets.sources import listing_of
 
     with progress_bar("import", quiet=as_json) as step:
@@ -213,7 +213,7 @@ def import_(
             corpus,
             listing=listing_of([clips], dataset) if clips else None,
             match=match,
-            options=pairs(option or ()),
+            options=options_of(option),
             workers=workers,
             retry_failed=retry_failed,
             progress=step,

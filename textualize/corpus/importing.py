@@ -118,20 +118,6 @@ def import_files(
     return Imported(outcome, unused, without, replaced, kept)
 
 
-def pairs(given: Sequence[str]) -> dict[str, str]:
-    """Return "key=value" texts as a table.
-
-    >>> pairs(["fps=25"])
-    {'fps': '25'}
-
-    Raises TextualizeError for a text without "=".
-    """
-    for one in given:
-        if "=" not in one:
-            raise TextualizeError(f"--option should be key=value; given '{one}'")
-    return {key: value for key, _, value in (one.partition("=") for one in given)}
-
-
 def print_import(made: Imported, out: Console, err: Console, *, as_json: bool = False) -> int:
     """Print what an import came to and return its exit code, 2 with anything in quarantine."""
     if as_json:

@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from textualize.datasets.labelling import Kind
 from textualize.errors import TextualizeError, unknown
+from textualize.files import read_yaml
 from textualize.labels import coding
 
 # our column -> the key of the clip's sidecar: the files that sensors import
@@ -96,15 +96,10 @@ def load_mapping(path: Path) -> ColumnMapping:
     Raises:
         TextualizeError: one line naming the file, the key, what was given and what is accepted.
     """
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise TextualizeError(f"cannot read the column mapping {path}: {reason}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise TextualizeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
-        raise TextualizeError(f"{path} should hold names and columns (label: Emotion)")
+    holds = "names and columns (label: Emotion)"
+    values = read_yaml(path, "the column mapping", holds)
+    if not all(isinstance(k, str) for k in values):
+        raise TextualizeError(f"{path} should hold {holds}")
     for name in values:
         if name not in (*COLUMNS, *ColumnMapping.model_fields):
             known = [*COLUMNS, *ColumnMapping.model_fields]

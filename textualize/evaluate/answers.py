@@ -23,6 +23,11 @@ def by_seed(given: Given) -> dict[int | None, Sequence[Prediction]]:
     return {s: own for s, own in given.items()} if isinstance(given, Mapping) else {None: given}
 
 
+def as_given(seeds: Mapping[int | None, Sequence[Prediction]]) -> Given:
+    """Return predictions by seed as reports take them; the way back from `by_seed`."""
+    return {s: own for s, own in seeds.items() if s is not None} or seeds[None]
+
+
 def first_seed(given: Given) -> Sequence[Prediction]:
     """Return a method's predictions with its first seed, which is what is shown of one clip."""
     return next(iter(by_seed(given).values()))
@@ -102,6 +107,11 @@ def answers(
         tuple(known[clip].fold_group for clip in ids),
         len(labels),
     )
+
+
+def answers_of(method: str, given: Given, records: Sequence[Record], labels: LabelSet) -> Answers:
+    """Return a method's answers with all of its seeds; raises as `answers` and `together` do."""
+    return together([answers(method, own, records, labels) for own in by_seed(given).values()])
 
 
 def _classes(

@@ -8,7 +8,6 @@ Where the test part is sealed the answers are those on validation, in validation
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from textualize.datasets.folds import Fold
-from textualize.evaluate.answers import Given
+from textualize.evaluate.answers import Given, as_given
 from textualize.evaluate.findings import Trained
 from textualize.evaluate.lines import Training
-from textualize.evaluate.report import read_run
 from textualize.evaluate.sealed import Part, is_sealed, log_opening
-from textualize.files import digest_of, write_text_atomic
+from textualize.evaluate.trained_run import read_run
+from textualize.files import digest_of, read_json, write_json_atomic
 from textualize.finetune.options import Recipe
 from textualize.finetune.run_folder import RunFolder
 from textualize.finetune.train import train
@@ -134,7 +133,7 @@ def _predictions(
     key = digest_of([r.clip.id for r in test])
     timing = path.with_name(path.name.replace("predictions.jsonl", "predicted.json"))
     if path.is_file() and timing.is_file():
-        about = json.loads(timing.read_text("utf-8"))
+        about = read_json(timing, "speed of prediction")
         if about["clips"] == key:
             return read_predictions(path), about["clips_per_s"], False
     method = load(run.path)
@@ -142,7 +141,7 @@ def _predictions(
     answers = method.predict(test)
     speed = round(len(test) / max(time.perf_counter() - begun, 1e-9), 1)
     write_predictions(path, answers)
-    write_text_atomic(timing, json.dumps({"clips": key, "clips_per_s": speed}) + "\n")
+    write_json_atomic(timing, {"clips": key, "clips_per_s": speed})
     return answers, speed, True
 
 
@@ -155,10 +154,7 @@ def given(answers: Iterable[Answered]) -> dict[str, Given]:
     for each in answers:
         own = found.setdefault(each.cell.name, {})
         own.setdefault(each.cell.seed, []).extend(each.predictions)
-    return {
-        name: own[None] if None in own else {s: p for s, p in own.items() if s is not None}
-        for name, own in found.items()
-    }
+    return {name: as_given(own) for name, own in found.items()}
 
 
 def trainings(answers: Iterable[Answered]) -> tuple[Training, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from textualize.errors import TextualizeError
 from textualize.evaluate.answers import Answers
@@ -121,9 +122,7 @@ def pooled(words: Float64, tracks: Float64, weights: Sequence[float]) -> Float64
 
 
 def _log_pool(words: Float64, tracks: Float64, weights: Sequence[float]) -> Float64:
-    logs = weights[0] * words + weights[1] * tracks
-    logs = logs - logs.max(axis=1, keepdims=True)
-    return np.asarray(logs - np.log(np.exp(logs).sum(axis=1, keepdims=True)), np.float64)
+    return np.asarray(log_softmax(weights[0] * words + weights[1] * tracks, axis=1), np.float64)
 
 
 def _logs(predictions: Sequence[Prediction], ids: Sequence[str], labels: LabelSet) -> Float64:

@@ -22,14 +22,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from textualize.errors import TextualizeError
-from textualize.text.answers import Kind, Shot, answer_texts
+from textualize.text.answers import Kind, Messages, answer_texts
 
 TOP = 20  # alternatives asked for; OpenAI's limit
 WORDS = 24  # tokens a label may take
 _AGAIN = (408, 429, 500, 502, 503, 504)  # what a server may say while it is busy
 _STRIPPED = string.whitespace + string.punctuation.replace("-", "")
-
-Messages = tuple[Mapping[str, str], ...]
 
 
 class Endpoint(BaseModel):
@@ -57,15 +55,6 @@ class Reply:
     scores: Mapping[int, float]
     text: str
     tokens: int
-
-
-def messages(text: str, shots: Sequence[Shot] = ()) -> Messages:
-    """Return a prompt behind its demonstrations as chat turns."""
-    turns: list[Mapping[str, str]] = []
-    for shot in shots:
-        turns.append({"role": "user", "content": shot.text})
-        turns.append({"role": "assistant", "content": shot.answer})
-    return (*turns, {"role": "user", "content": text})
 
 
 def ask_all(

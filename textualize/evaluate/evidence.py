@@ -10,20 +10,21 @@ Of a text only a digest is kept: it tells that two clips say the same, not what 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from textualize.datasets.given import PARTS, Fold, fold_json
 from textualize.errors import TextualizeError
 from textualize.evaluate.lines import Training, trained_from_json
 from textualize.evaluate.material import Material, Said
 from textualize.evaluate.weaken import Lost
-from textualize.files import read_lines, write_json_atomic, write_text_atomic
+from textualize.files import Json, read_json, read_jsonl, write_json_atomic, write_jsonl_atomic
 from textualize.store import clip_from_json, clip_json
 from textualize.types import Clip
+
+T = TypeVar("T")
 
 TRAININGS = "trainings.jsonl"
 WEAKENED = "weakened.jsonl"
@@ -54,21 +55,15 @@ def write_evidence(folder: Path, given: Evidence) -> tuple[str, ...]:
         WEAKENED: [asdict(one) for one in given.lost],
         MATERIAL: _material_lines(given.material) if given.material else [],
     }
-    for name, own in lines.items():
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in own)
-        _put(folder / name, text)
-    if given.folds:
-        write_json_atomic(folder / FOLDS, {"folds": [fold_json(f) for f in given.folds]})
-    else:
-        _put(folder / FOLDS, "")
-    return tuple(n for n in (*lines, FOLDS) if (folder / n).is_file())
-
-
-def _put(path: Path, text: str) -> None:
-    if text:
-        write_text_atomic(path, text)
-    else:
-        path.unlink(missing_ok=True)
+    written = [name for name, own in lines.items() if own] + [FOLDS] * bool(given.folds)
+    for name in (*lines, FOLDS):
+        if name not in written:
+            (folder / name).unlink(missing_ok=True)
+        elif name == FOLDS:
+            write_json_atomic(folder / FOLDS, {"folds": [fold_json(f) for f in given.folds]})
+        else:
+            write_jsonl_atomic(folder / name, lines[name])
+    return tuple(written)
 
 
 def _material_lines(material: Material) -> list[Mapping[str, Any]]:
@@ -96,43 +91,34 @@ def read_evidence(folder: Path) -> Evidence:
     Raises:
         TextualizeError: a file is damaged.
     """
-    trainings = [
-        Training(x["name"], x["seed"], trained_from_json(x["trained"]))
-        for x in _lines(folder / TRAININGS, ("name", "seed", "trained"))
-    ]
-    lost = [
-        Lost(**{**x, "shares": tuple(x["shares"])})
-        for x in _lines(folder / WEAKENED, tuple(Lost.__dataclass_fields__))
-    ]
-    lines = list(_lines(folder / MATERIAL, ("id", "said", "media")))
+    trainings = _read(folder / TRAININGS, _training)
+    lost = _read(folder / WEAKENED, lambda x: Lost(**{**x, "shares": tuple(x["shares"])}))
+    clips = _read(folder / MATERIAL, _clip)
     material = Material(
-        {x["id"]: clip_from_json(x) for x in lines},
-        {x["id"]: Said(**x["said"]) for x in lines},
-        {x["id"]: x["media"] for x in lines if x["media"]},
+        {clip.id: clip for clip, _, _ in clips},
+        {clip.id: said for clip, said, _ in clips},
+        {clip.id: media for clip, _, media in clips if media},
     )
-    return Evidence(trainings, lost, material if lines else None, _folds(folder / FOLDS))
+    return Evidence(trainings, lost, material if clips else None, _folds(folder / FOLDS))
 
 
-def _lines(path: Path, keys: Sequence[str]) -> Iterable[dict[str, Any]]:
-    if not path.is_file():
-        return
-    for number, text in enumerate(read_lines(path), 1):
-        try:
-            line = json.loads(text)
-            lack = [key for key in keys if key not in line]
-        except (ValueError, TypeError) as error:
-            raise TextualizeError(f"{path}:{number} is damaged: {error}") from None
-        if lack:
-            raise TextualizeError(f"{path}:{number} is damaged: it has no '{lack[0]}'")
-        yield line
+def _read(path: Path, read: Callable[[Json], T]) -> list[T]:
+    return read_jsonl(path, "evidence of the report", read) if path.is_file() else []
+
+
+def _training(line: Json) -> Training:
+    return Training(line["name"], line["seed"], trained_from_json(line["trained"]))
+
+
+def _clip(line: Json) -> tuple[Clip, Said, str]:
+    return clip_from_json(line), Said(**line["said"]), line["media"]
 
 
 def _folds(path: Path) -> list[Fold]:
     if not path.is_file():
         return []
     try:
-        given = json.loads(path.read_text("utf-8"))["folds"]
-        return [_fold(f) for f in given]
+        return [_fold(f) for f in read_json(path, "folds of the report")["folds"]]
     except (ValueError, LookupError, TypeError) as error:
         raise TextualizeError(f"{path} is damaged: {error}") from None
 

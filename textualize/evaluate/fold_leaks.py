@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from textualize.datasets.given import Fold, shared_groups
 from textualize.evaluate.label_words import forms_of, found_in
@@ -65,44 +66,49 @@ def fold_leaks(fold: Fold, material: Material) -> Iterator[Leak]:
         yield from leak(kind, where, same, len(getattr(fold, part)), f"{part} clips are {named} "
                          "clips")  # fmt: skip
         rest = [i for i in ids if i not in there]
-        yield from _groups(where, part, rest, others, len(ids), known, named)
-        yield from _texts(where, part, rest, others, material, named)
-        yield from _media(where, part, rest, others, material, named)
+        pair = _Pair(where, part, rest, others, named, material)
+        yield from _groups(pair, len(ids))
+        yield from _texts(pair)
+        yield from _media(pair)
     yield from _own_test(fold, known)
 
 
-def _groups(
-    where: str,
-    part: str,
-    ids: Sequence[str],
-    others: Sequence[str],
-    of: int,
-    known: Mapping[str, Clip],
-    named: str,
-) -> Iterator[Leak]:
-    groups = {known[i].fold_group for i in others}
-    shared = [i for i in ids if known[i].fold_group in groups]
-    _, labelled = shared_groups(ids, others, known)
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The clips at hand of a part, but for those in both, and of one it has to be apart from.
+
+    `named` is what the other is called.
+    """
+
+    where: str
+    part: str
+    ids: Sequence[str]
+    others: Sequence[str]
+    named: str
+    material: Material
+
+
+def _groups(pair: _Pair, of: int) -> Iterator[Leak]:
+    known, part, where = pair.material.clips, pair.part, pair.where
+    groups = {known[i].fold_group for i in pair.others}
+    shared = [i for i in pair.ids if known[i].fold_group in groups]
+    _, labelled = shared_groups(pair.ids, pair.others, known)
     also = f", {labelled} of them the label too" if labelled else ""
-    text = f"{part} clips share their group with {named}{also}"
+    text = f"{part} clips share their group with {pair.named}{also}"
     yield from leak("group across folds", where, shared, of, text)
-    subjects = {known[i].subject for i in others} - {None}
-    people = [i for i in ids if known[i].subject in subjects and known[i].fold_group not in groups]
-    text = f"{part} clips are of a subject of {named}, in another group"
+    subjects = {known[i].subject for i in pair.others} - {None}
+    people = [
+        i for i in pair.ids if known[i].subject in subjects and known[i].fold_group not in groups
+    ]
+    text = f"{part} clips are of a subject of {pair.named}, in another group"
     yield from leak("subject across folds", where, people, of, text, "note")
 
 
-def _texts(
-    where: str,
-    part: str,
-    ids: Sequence[str],
-    others: Sequence[str],
-    material: Material,
-    named: str,
-) -> Iterator[Leak]:
+def _texts(pair: _Pair) -> Iterator[Leak]:
     """A text that was learned with one label only gives that label away to who remembers it."""
+    material, ids, part, named = pair.material, pair.ids, pair.part, pair.named
     learned: dict[Said, set[str | float | None]] = defaultdict(set)
-    for i in others:
+    for i in pair.others:
         learned[material.said(i)].add(material.clips[i].label)
     learned.pop(SILENT, None)
     twice = [i for i in ids if material.said(i) in learned]
@@ -112,36 +118,30 @@ def _texts(
         if material.said(i).words >= LONG and learned[material.said(i)] == {material.clips[i].label}
     ]
     text = f"{part} clips say, in {LONG} words or more, what {named} has under their label alone"
-    yield from leak("duplicate text", where, telling, len(ids), text)
+    yield from leak("duplicate text", pair.where, telling, len(ids), text)
     told = set(telling)
     rest = [i for i in twice if i not in told]
     text = f"{part} clips say what {named} says too, shortly or under other labels"
-    yield from leak("duplicate text", where, rest, len(ids), text, "note")
+    yield from leak("duplicate text", pair.where, rest, len(ids), text, "note")
 
 
-def _media(
-    where: str,
-    part: str,
-    ids: Sequence[str],
-    others: Sequence[str],
-    material: Material,
-    named: str,
-) -> Iterator[Leak]:
-    """Clips of other groups whose files have the same content, at the same time."""
+def _media(pair: _Pair) -> Iterator[Leak]:
+    """Clips whose files have the same content, at the same time."""
+    material = pair.material
     by_digest: dict[str, list[Clip]] = defaultdict(list)
-    for i in others:
+    for i in pair.others:
         by_digest[material.media.get(i, "")].append(material.clips[i])
     by_digest.pop("", None)
     copies = [
         i
-        for i in ids
+        for i in pair.ids
         if any(
             _at_once(material.clips[i], other)
             for other in by_digest.get(material.media.get(i, ""), ())
         )
     ]
-    text = f"{part} clips are copies of {named} clips: the same bytes at the same time"
-    yield from leak("duplicate media", where, copies, len(ids), text)
+    text = f"{pair.part} clips are copies of {pair.named} clips: the same bytes at the same time"
+    yield from leak("duplicate media", pair.where, copies, len(pair.ids), text)
 
 
 def _at_once(one: Clip, other: Clip) -> bool:

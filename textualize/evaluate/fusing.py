@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.answers import Answers, Given, answers, by_seed, together
+from textualize.evaluate.answers import Given, answers_of, as_given, by_seed
 from textualize.evaluate.cells import Answered, answered
 from textualize.evaluate.combine import Combined, Part, combined_of, fused, of_seeds
 from textualize.evaluate.findings import Report
@@ -86,7 +86,7 @@ def _with_combination(
             own.setdefault(seed, []).extend(told)
             weights.append(fitted)
     name = f"{a} + {b}"
-    given: Given = {s: p for s, p in own.items() if s is not None} or own[None]
+    given = as_given(own)
     found = combination_of(
         name, {**predictions, name: given}, list(records.values()), labels, report, weights
     )
@@ -107,7 +107,7 @@ def combination_of(
 ) -> Combined:
     """Return a combination's score and gains, recomputed from predictions."""
     pair = report.headline or ("", "")
-    own, a, b = (_answers(n, predictions[n], records, labels) for n in (name, *pair))
+    own, a, b = (answers_of(n, predictions[n], records, labels) for n in (name, *pair))
     return combined_of(
         name,
         own.only(a.ids),
@@ -119,10 +119,6 @@ def combination_of(
         seed=report.seed,
         weights=weights,
     )
-
-
-def _answers(name: str, given: Given, records: Sequence[Record], labels: LabelSet) -> Answers:
-    return together([answers(name, own, records, labels) for own in by_seed(given).values()])
 
 
 def better_on_validation(report: Report) -> str:

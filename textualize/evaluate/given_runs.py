@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from textualize.evaluate.cells import over_seeds
 from textualize.evaluate.compounds import translated, translation
 from textualize.evaluate.findings import Claim, Trained
 from textualize.evaluate.lines import Training
-from textualize.evaluate.report import read_run
 from textualize.evaluate.sealed import log_sealed
+from textualize.evaluate.trained_run import read_run
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet, Rule
 from textualize.methods import Method, load
@@ -103,11 +102,14 @@ def translation_claims(found: Sequence[Answering]) -> list[Claim]:
 
 def refuse_seen(run: RunFolder, records: Sequence[Record], parts: Sequence[str]) -> None:
     """Raise TextualizeError where records are of these parts of a run's fold."""
-    splits = json.loads((run.path / "splits.json").read_text("utf-8")) if run.complete else {}
+    if not run.complete:
+        return
+    asked = {r.clip.id for r in records}
+    own = run.parts
     for part in parts:
-        seen = set(splits.get(part, ())) & {r.clip.id for r in records}
-        if splits.get("leaks"):  # a published fold, repeated as it is: its own test part may leak
-            seen -= set(splits["test"])
+        seen = set(own[part]) & asked
+        if run.leaks:  # a published fold, repeated as it is: its own test part may leak
+            seen -= set(own["test"])
         if seen:
             raise TextualizeError(
                 f"{run.path} used {len(seen)} of these clips for {part}: evaluate clips it has "

@@ -23,7 +23,7 @@ from textualize.evaluate.findings import Report
 from textualize.evaluate.tallies import LOWER_IS_BETTER
 from textualize.evaluate.videos import videos_table, videos_title
 from textualize.explain import Explanation
-from textualize.types import Prompt, Record
+from textualize.types import Prediction, Prompt, Record
 
 MAX_CLIPS = 300  # clip pages; more are a seeded sample, which the page states
 TEMPLATES = Path(__file__).parent / "templates"
@@ -46,22 +46,11 @@ def render_report(
     answer. With `faces` a clip's page has small pictures of it.
     """
     explained = explanations or {}
-    by_name = {n: {p.clip_id: p for p in first_seed(g)} for n, g in predictions.items()}
-    names = [r.name for r in report.rows]
-    answered = [
-        r
-        for r in sorted(records, key=lambda r: r.clip.id)
-        if r.clip.label is not None and all(r.clip.id in by_name[n] for n in names)
-    ]
-    shown = _shown(answered, limit, report.seed, explained)
+    answers = _answers(report, records, predictions)
+    by_id = {r.clip.id: r for r in records}
+    shown = [by_id[i] for i in _shown(list(answers), limit, report.seed, explained)]
     pages = [
-        page_of(
-            r,
-            report,
-            {n: by_name[n][r.clip.id] for n in names},
-            prompts.get(r.clip.id),
-            explained.get(r.clip.id, ()),
-        )
+        page_of(r, report, answers[r.clip.id], prompts.get(r.clip.id), explained.get(r.clip.id, ()))
         for r in shown
     ]
     return (
@@ -72,9 +61,8 @@ def render_report(
             pages=pages,
             strips=strips_of(shown) if faces else {},
             faces=faces,
-            answered=len(answered),
-            style=Markup((TEMPLATES / "report.css").read_text("utf-8")),  # our own file, not data
-            script=Markup((TEMPLATES / "report.js").read_text("utf-8")),
+            answered=len(answers),
+            script=Markup((TEMPLATES / "report.js").read_text("utf-8")),  # our own, not data
             score_chart=_score_chart(report),
             difference_chart=_difference_chart(report),
             combined_chart=_combined_chart(report),
@@ -92,19 +80,35 @@ def render_report(
     )
 
 
+def _answers(
+    report: Report, records: Sequence[Record], predictions: Mapping[str, Given]
+) -> dict[str, dict[str, Prediction]]:
+    """What every method says, by name, of each labelled clip that all have answered; by clip."""
+    by_name = {r.name: {p.clip_id: p for p in first_seed(predictions[r.name])} for r in report.rows}
+    labelled = sorted(r.clip.id for r in records if r.clip.label is not None)
+    return {
+        clip: {name: own[clip] for name, own in by_name.items()}
+        for clip in labelled
+        if all(clip in own for own in by_name.values())
+    }
+
+
 def _shown(
-    answered: Sequence[Record], limit: int, seed: int, explained: Mapping[str, object]
-) -> Sequence[Record]:
+    answered: Sequence[str], limit: int, seed: int, explained: Mapping[str, object]
+) -> list[str]:
     """The clips that get a page."""
     if len(answered) <= limit:
-        return answered
+        return list(answered)
     drawn = random.Random(seed).sample(range(len(answered)), limit)
-    drawn += [i for i, r in enumerate(answered) if r.clip.id in explained]
+    drawn += [i for i, clip in enumerate(answered) if clip in explained]
     return [answered[i] for i in sorted(set(drawn))]
 
 
 def environment(*folders: Path) -> Environment:
-    """Return where a page's templates are rendered: everything they are given is escaped."""
+    """Return where a page's templates are rendered: everything they are given is escaped.
+
+    `style` is there in each, the style of reports.
+    """
     made = Environment(
         loader=FileSystemLoader(folders),
         autoescape=True,
@@ -112,6 +116,7 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals["style"] = Markup((TEMPLATES / "report.css").read_text("utf-8"))  # ours as well
     made.filters["interval"] = spoken.interval_text
     made.filters["difference"] = spoken.difference_text
     made.filters["number"] = spoken.number_text

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from textualize.labels import LABEL_SETS, LabelSet, to_basic
+from textualize.labels import LabelSet, to_basic
 from textualize.types import Prompt, Record
 
 SHORTEST = 3  # a label such as "a" or "no" is no word to look for
@@ -49,7 +49,6 @@ def forms_of(label: str) -> frozenset[str]:
     """
     words = {w for w in re.findall(r"[^\W\d_]+", label.casefold()) if len(w) >= SHORTEST}
     basics = {to_basic(w) or _ADVERBS.get(w) for w in words} - {None}
-    basics |= set(LABEL_SETS["compound8"].pairs.get(label.casefold(), ()))
     forms = {f for basic in basics for f in _FORMS[str(basic)].split()}
     return frozenset((words | forms) - TELLS_NOTHING)
 

@@ -5,7 +5,6 @@ What a leak is, and what a note, stands in `material.py`; what folds share in `f
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ from textualize.evaluate.material import Kind, Leak, Material, Severity, in_orde
 from textualize.finetune.run_folder import RunFolder
 from textualize.labels import LabelSet
 from textualize.prompt import Template, load_template_from, render_with
+from textualize.text.demonstrations import FILE as DEMONSTRATIONS
+from textualize.text.demonstrations import load_solved
 from textualize.types import Prompt, Record
 from textualize.windows import clip_of
 
@@ -133,10 +134,8 @@ def run_leaks(name: str, path: Path) -> Iterator[Leak]:
     """Yield what a run learned from beyond its training part: demonstrations, statistics."""
     run = RunFolder(path)
     parts = run.parts
-    demonstrations = path / "prompt/demonstrations.jsonl"
-    if demonstrations.is_file():
-        lines = demonstrations.read_text("utf-8").splitlines()
-        shown = sorted({clip_of(json.loads(line)["clip"]) for line in lines})
+    if (path / DEMONSTRATIONS).is_file():
+        shown = sorted({clip_of(one.clip) for one in load_solved(path)})
         for part in ("test", "validation"):
             own = sorted(set(shown) & (set(parts[part]) - set(parts["train"])))
             text = f"clips that prompts may show with their answer are {part} clips"

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 from textualize.evaluate.compare import Interval
 from textualize.evaluate.metrics import Bin, ClassScore
 
-Family = Literal["floor", "text", "features"]
-FAMILIES: tuple[Family, ...] = ("floor", "text", "features")
+Family = Literal["floor", "text", "features", "oracle"]
+FAMILIES: tuple[Family, ...] = ("floor", "text", "features", "oracle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Trained:
 
     `method` is its name in the table of methods; `validation` is the selected epoch's score named
     `select`; `clips_per_s` is how fast it predicted, where that was measured; `tokens` how long
-    the prompts of validation are on average.
+    the prompts of validation are on average; `reads` what its recipe has it read.
     """
 
     method: str
@@ -34,6 +34,7 @@ class Trained:
     packages: Mapping[str, str] = field(default_factory=dict, hash=False)
     summary: Mapping[str, Any] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
+    reads: str | None = None  # older reports do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,12 @@ class Training:
 class Row:
     """One method's line: scores with intervals, and what a reader needs to judge them.
 
-    `reads` is words, tracks or nothing. A score that is undefined, the correlation of one answer
-    for all, is not among `scores`. `per_class` and `confusion` follow the report's labels, empty
-    for numbers; the last confusion column is unparsed answers. `ece` and `brier` are None for a
-    method that gives no probabilities. Of several `seeds` scores are means, counts are sums, and
-    `by_seed` is the report's statistic of each. `beside` are the scores compounds ask for.
+    `reads` is as in the table of methods, or labels, of an oracle. A score that is undefined, the
+    correlation of one answer for all, is not among `scores`. `per_class` and `confusion` follow the
+    report's labels, empty for numbers; the last confusion column is unparsed answers. `ece` and
+    `brier` are None for a method that gives no probabilities. Of several `seeds` scores are means,
+    counts are sums, and `by_seed` is the report's statistic of each. `beside` are the scores
+    compounds ask for.
     """
 
     name: str

@@ -10,15 +10,11 @@ are asked together, so that what their prompts share is computed once.
 
 from __future__ import annotations
 
-import itertools
 import platform
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Protocol
 
 from textualize.datasets.folds import Fold, made_folds
 from textualize.datasets.published import PUBLISHED
@@ -26,9 +22,11 @@ from textualize.errors import TextualizeError
 from textualize.evaluate.compare import FEW_GROUPS
 from textualize.evaluate.leaks import find_leaks, prompt_leaks
 from textualize.evaluate.material import Material
-from textualize.evaluate.matrix_findings import Header, Matrix, build_matrix
+from textualize.evaluate.matrix_build import build_matrix
+from textualize.evaluate.matrix_desk import Desk, Model, Say
+from textualize.evaluate.matrix_findings import Header, Matrix
 from textualize.evaluate.matrix_page import write_matrix
-from textualize.evaluate.prompted import Asked, LocalModel, Seen
+from textualize.evaluate.prompted import LocalModel
 from textualize.evaluate.sealed import (
     append_opening,
     begin_ledger,
@@ -39,30 +37,14 @@ from textualize.evaluate.sealed import (
 )
 from textualize.evaluate.served import ServedModel
 from textualize.evaluate.settings import CellAnswers, PromptSuite, Setting, template_of
-from textualize.files import digest_of, read_json, write_json_atomic
-from textualize.finetune.recipe import Shots
-from textualize.finetune.run_folder import RunFolder
+from textualize.files import digest_of
+from textualize.finetune.run_folder import RunFolder, versions_of
 from textualize.labels import LabelSet, labels_of
-from textualize.predictions import prediction_json
 from textualize.prompt import render_with
 from textualize.store import Corpus
-from textualize.types import Prediction, Record
+from textualize.types import Record
 
-Say = Callable[[str], None]
 _PACKAGES = ("textualize", "torch", "transformers")
-
-
-class Model(Protocol):
-    """What a matrix asks of a model, here or behind a server."""
-
-    name: str
-    notes: list[str]
-
-    def ask(self, setting: Setting, records: Sequence[Record], shots: Shots | None) -> Asked:
-        """Return the prompts of a cell."""
-
-    def answer(self, asked: Sequence[Asked], seen: Seen) -> list[CellAnswers]:
-        """Return the answers of cells that are asked together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,61 +55,6 @@ class Prompted:
     folder: Path
     asked: int
     kept: int
-
-
-@dataclass(slots=True)
-class _Desk:
-    """Where cells are kept, and how many were asked since."""
-
-    suite: PromptSuite
-    model: Model
-    where: Path
-    say: Say
-    asked: int = 0
-    kept: int = 0
-
-    def answers(
-        self, settings: Iterable[Setting], records: Sequence[Record]
-    ) -> dict[Setting, CellAnswers]:
-        """Return every cell's answers about these records, a template's cells asked together."""
-        found: dict[Setting, CellAnswers] = {}
-        for template, own in itertools.groupby(settings, key=lambda s: s.template):
-            cells = [self.model.ask(s, records, self._shots(s)) for s in own]
-            stored = {cell.digest: _stored(self._file(cell)) for cell in cells}
-            new = [cell for cell in cells if stored[cell.digest] is None]
-            begun = time.monotonic()
-            if new:
-                made = self.model.answer(new, self._seen(template))
-                for cell, answers in zip(new, made, strict=True):
-                    _store(self._file(cell), cell, answers)
-                    stored[cell.digest] = answers
-            self.asked, self.kept = self.asked + len(new), self.kept + len(cells) - len(new)
-            self.say(
-                f"{template}: {len(new)} cells asked about {len(records)} clips in "
-                f"{time.monotonic() - begun:.1f} s, {len(cells) - len(new)} kept"
-            )
-            for cell in cells:
-                known = stored[cell.digest]
-                if known is not None:
-                    found[cell.setting] = known
-        return found
-
-    def _shots(self, setting: Setting) -> Shots | None:
-        return Shots(count=setting.shots, by=self.suite.shots_by) if setting.shots else None
-
-    def _file(self, cell: Asked) -> Path:
-        return self.where / "cells" / f"{cell.digest[:32]}.json"
-
-    def _seen(self, template: str) -> Seen:
-        last = time.monotonic()
-
-        def seen(done: int, total: int) -> None:
-            nonlocal last
-            if time.monotonic() - last > 20.0:
-                last = time.monotonic()
-                self.say(f"{template}: {done} of {total}")
-
-        return seen
 
 
 def run_prompts(
@@ -162,7 +89,7 @@ def run_prompts(
     model = _model(suite, labels, [records[i] for i in fold.train])
     for note in model.notes:
         say(note)
-    desk = _Desk(suite, model, runs, say)
+    desk = Desk(suite, model, runs, say)
     validation = desk.answers(suite.settings, asked)
     header = _header(suite, model, corpus, labels)
     chosen = build_matrix(header, validation, {}, asked).winner.setting
@@ -178,7 +105,7 @@ def run_prompts(
 
 
 def _opened(
-    desk: _Desk,
+    desk: Desk,
     fold: Fold,
     records: Mapping[str, Record],
     chosen: Setting,
@@ -252,8 +179,7 @@ def _header(suite: PromptSuite, model: Model, corpus: Corpus, labels: LabelSet) 
         seed=suite.seed,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         commit=package_commit(),
-        versions={"python": platform.python_version()}
-        | {name: metadata.version(name) for name in _PACKAGES},
+        versions={"python": platform.python_version()} | versions_of(_PACKAGES),
     )
 
 
@@ -286,25 +212,3 @@ def _shown(suite: PromptSuite, record: Record, labels: LabelSet) -> dict[str, st
         ).text
         for t in suite.templates
     }
-
-
-# --- kept -----------------------------------------------------------------------------------------
-
-
-def _stored(path: Path) -> CellAnswers | None:
-    if not path.is_file():
-        return None
-    value = read_json(path, "answers of a cell")
-    made = tuple(Prediction(**p) for p in value["predictions"])
-    return CellAnswers(made, tuple(value["tokens"]))
-
-
-def _store(path: Path, cell: Asked, answers: CellAnswers) -> None:
-    told = {
-        "digest": cell.digest,
-        "setting": asdict(cell.setting),
-        "template": cell.template_digest,
-        "tokens": answers.tokens,
-        "predictions": [prediction_json(p) for p in answers.predictions],
-    }
-    write_json_atomic(path, told)

@@ -12,11 +12,12 @@ from markupsafe import Markup
 
 from textualize.errors import TextualizeError
 from textualize.evaluate import charts
+from textualize.evaluate.answer_lines import answer_line, answered_clip
 from textualize.evaluate.html import TEMPLATES, environment
+from textualize.evaluate.matrix_build import build_matrix
 from textualize.evaluate.matrix_findings import (
     CLEAR,
     Matrix,
-    build_matrix,
     gain_text,
     header_from_json,
 )
@@ -24,13 +25,14 @@ from textualize.evaluate.settings import CellAnswers, Setting
 from textualize.files import (
     file_digest,
     read_json,
-    read_lines,
+    read_jsonl,
     write_json_atomic,
+    write_jsonl_atomic,
     write_text_atomic,
 )
-from textualize.predictions import prediction_json
-from textualize.types import Clip, Prediction, Record
+from textualize.types import Prediction, Record
 
+ANSWERS = "predictions.jsonl"
 Answered = Mapping[str, Mapping[Setting, CellAnswers]]
 
 
@@ -50,12 +52,17 @@ def write_matrix(
         records: the records by clip id.
         shown: a prompt of each template, by its name.
     """
-    lines = [
-        json.dumps(_line(part, setting, prediction, tokens, records), ensure_ascii=False) + "\n"
+    lines = (
+        {
+            **answer_line(records[prediction.clip_id].clip, prediction),
+            "part": part,
+            "setting": asdict(setting),
+            "tokens": tokens,
+        }
         for part, cells in answered.items()
         for setting, answers in cells.items()
         for prediction, tokens in zip(answers.predictions, answers.tokens, strict=True)
-    ]
+    )
     page = (
         environment(TEMPLATES)
         .get_template("matrix.html")
@@ -63,17 +70,12 @@ def write_matrix(
             matrix=matrix,
             shown=shown,
             chart=_chart(matrix),
-            style=Markup((TEMPLATES / "report.css").read_text("utf-8")),  # our own file, not data
         )
     )
-    files = {
-        "predictions.jsonl": "".join(lines),
-        "report.md": matrix.to_markdown(),
-        "report.html": page,
-    }
-    for name, text in files.items():
-        write_text_atomic(folder / name, text)
-    digests = {name: file_digest(folder / name) for name in files}
+    write_jsonl_atomic(folder / ANSWERS, lines)
+    write_text_atomic(folder / "report.md", matrix.to_markdown())
+    write_text_atomic(folder / "report.html", page)
+    digests = {name: file_digest(folder / name) for name in (ANSWERS, "report.md", "report.html")}
     write_json_atomic(folder / "report.json", {**matrix.to_json(), "files": digests})
     return folder / "report.html"
 
@@ -94,20 +96,6 @@ def _chart(matrix: Matrix) -> Markup:
     return charts.intervals(marks, caption, zero=True)
 
 
-def _line(
-    part: str, setting: Setting, answer: Prediction, tokens: int, records: Mapping[str, Record]
-) -> dict[str, Any]:
-    clip = records[answer.clip_id].clip
-    truth = {"group": clip.fold_group, "true": clip.label}
-    return {
-        "part": part,
-        "setting": asdict(setting),
-        "tokens": tokens,
-        **truth,
-        **prediction_json(answer),
-    }
-
-
 def rebuilt_matrix(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return report.json as it stands and as its predictions make it.
 
@@ -120,29 +108,24 @@ def rebuilt_matrix(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise TextualizeError(f"no {name} in {folder}")
         if file_digest(folder / name) != digest:
             raise TextualizeError(f"{folder / name} is not the file this report was written with")
-    parts, records = _read(folder / "predictions.jsonl")
+    parts, records = _read(folder / ANSWERS)
     header = header_from_json(stored["header"])
     made = build_matrix(header, parts["validation"], parts["test"], records).to_json()
     return stored, {**json.loads(json.dumps(made)), "files": stored["files"]}
 
 
-def _read(
-    path: Path,
-) -> tuple[dict[str, dict[Setting, CellAnswers]], list[Record]]:
+def _read(path: Path) -> tuple[dict[str, dict[Setting, CellAnswers]], list[Record]]:
     """Return the answers of each part's cells, and the clips with their labels."""
     found: dict[str, dict[Setting, list[tuple[Prediction, int]]]] = {"validation": {}, "test": {}}
     records: dict[str, Record] = {}
-    for number, text in enumerate(read_lines(path), 1):
-        try:
-            line = json.loads(text)
-            clip = Clip(line["clip_id"], None, group=line["group"], label=line["true"])
-            keys = ("clip_id", "method", "label", "scores", "text")
-            answer = Prediction(**{key: line[key] for key in keys})
-            cells = found[line["part"]]
-            cells.setdefault(Setting(**line["setting"]), []).append((answer, line["tokens"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise TextualizeError(f"{path}:{number} is damaged: {error}") from None
+
+    def take(line: Mapping[str, Any]) -> None:
+        clip, answer = answered_clip(line)
+        cells = found[line["part"]]
+        cells.setdefault(Setting(**line["setting"]), []).append((answer, line["tokens"]))
         records[clip.id] = Record(clip)
+
+    read_jsonl(path, "predictions", take)
     parts = {
         part: {
             s: CellAnswers(tuple(p for p, _ in own), tuple(t for _, t in own))

@@ -31,7 +31,7 @@ from textualize.text.causal import TextLLM
 from textualize.text.demonstrations import Demonstrations, solved_of
 from textualize.text.forest import forest_log_probs
 from textualize.text.prompts import PromptReader
-from textualize.types import Cue, Prediction, Record
+from textualize.types import PROMPT_CUT, Cue, Prediction, Record
 from textualize.variables import LETTERS
 from textualize.weights.models import find_model, weights_digest
 from textualize.wording import Register
@@ -198,7 +198,7 @@ class LocalModel:
                 "text-llm",
                 labels[int(row.argmax())],
                 dict(zip(labels, row.tolist(), strict=True)),
-                f"prompt cut: {budget.told(lost)}" if lost else "",
+                f"{PROMPT_CUT}{budget.told(lost)}" if lost else "",
             )
             for clip, row, lost in zip(asked.clips, rows, asked.lost, strict=True)
         )

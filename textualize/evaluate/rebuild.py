@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.answers import Given
+from textualize.evaluate.answer_lines import answered_clip
+from textualize.evaluate.answers import Given, as_given
 from textualize.evaluate.cells import trained_by_name
 from textualize.evaluate.evidence import (
     MATERIAL,
@@ -20,13 +21,14 @@ from textualize.evaluate.evidence import (
 from textualize.evaluate.findings import Report, Weakened
 from textualize.evaluate.fold_leaks import found_again, material_leaks
 from textualize.evaluate.fusing import combination_of
+from textualize.evaluate.headline import headline_of
 from textualize.evaluate.material import Leak, in_order
-from textualize.evaluate.report import build_report, headline_of
+from textualize.evaluate.report import build_report
 from textualize.evaluate.report_files import CLIPS
 from textualize.evaluate.strata import Condition
 from textualize.evaluate.videos import Videos, videos_of
 from textualize.evaluate.weaken import weakened_scores
-from textualize.files import read_lines
+from textualize.files import read_jsonl
 from textualize.labels import LABEL_SETS, LabelSet
 from textualize.types import Clip, Prediction, Record
 
@@ -68,7 +70,8 @@ def kept_in(folder: Path) -> Kept:
         TextualizeError: a file is missing or damaged.
     """
     records, predictions = _predictions(folder / "predictions.jsonl")
-    return Kept(records, predictions, _conditions(folder / CLIPS), read_evidence(folder))
+    conditions = read_jsonl(folder / CLIPS, "clips", lambda line: Condition(**line))
+    return Kept(records, predictions, conditions, read_evidence(folder))
 
 
 def rebuilt_report(stored: Report, kept: Kept) -> Report:
@@ -163,34 +166,15 @@ def _speaker(stored: Report, kept: Kept) -> Mapping[str, int]:
 # --- files --------------------------------------------------------------------------------------
 
 
-def _conditions(path: Path) -> list[Condition]:
-    try:
-        return [Condition(**json.loads(line)) for line in read_lines(path)]
-    except (OSError, TypeError, ValueError) as error:
-        raise TextualizeError(f"{path} is missing or damaged: {error}") from None
-
-
 def _predictions(path: Path) -> tuple[list[Record], dict[str, Given]]:
-    if not path.is_file():
-        raise TextualizeError(f"no predictions at {path}")
     records: dict[str, Record] = {}
     predictions: dict[str, dict[int | None, list[Prediction]]] = {}
-    for number, text in enumerate(read_lines(path), 1):
-        try:
-            line = json.loads(text)
-            clip = Clip(line["clip_id"], None, group=line["group"], label=line["true"])
-            answer = Prediction(
-                line["clip_id"], line["method"], line["label"], line["scores"], line["text"]
-            )
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise TextualizeError(f"{path}:{number} is damaged: {error}") from None
+
+    def take(line: Mapping[str, Any]) -> None:
+        clip, answer = answered_clip(line)
         records[clip.id] = Record(clip)
         own = predictions.setdefault(str(line["name"]), {})
         own.setdefault(line.get("seed"), []).append(answer)
-    return list(records.values()), {name: _given(own) for name, own in predictions.items()}
 
-
-def _given(seeds: dict[int | None, list[Prediction]]) -> Given:
-    """One method's predictions as a report takes them: by seed, where they have one."""
-    named = {seed: own for seed, own in seeds.items() if seed is not None}
-    return named or seeds[None]
+    read_jsonl(path, "predictions", take)
+    return list(records.values()), {name: as_given(own) for name, own in predictions.items()}

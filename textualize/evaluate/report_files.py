@@ -10,24 +10,24 @@ digests.json        the sha256 of these files
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from textualize.evaluate import html
+from textualize.evaluate.answer_lines import answer_line
 from textualize.evaluate.answers import Given, by_seed
+from textualize.evaluate.digests import write_digests
 from textualize.evaluate.evidence import NOTHING, Evidence, write_evidence
 from textualize.evaluate.findings import Report
 from textualize.evaluate.strata import condition_of
 from textualize.evaluate.tables import report_markdown
 from textualize.explain import Explanation
-from textualize.files import file_digest, read_json, write_json_atomic, write_text_atomic
-from textualize.prompt import render
+from textualize.files import write_json_atomic, write_jsonl_atomic, write_text_atomic
+from textualize.prompt import load_template, render_with
 from textualize.types import Prompt, Record
 
 CLIPS = "clips.jsonl"
-DIGESTS = "digests.json"
 FILES = ("report.html", "report.md", "report.json", "predictions.jsonl", CLIPS)
 
 
@@ -43,7 +43,8 @@ class Evaluated:
 
 def prompts_of(records: Sequence[Record], template: str) -> dict[str, Prompt]:
     """Return every record's prompt by clip id."""
-    return {r.clip.id: render(r, template) for r in records}
+    loaded = load_template(template)
+    return {r.clip.id: render_with(loaded, r) for r in records}
 
 
 def write_report(
@@ -65,28 +66,15 @@ def write_report(
     """
     out = Path(folder)
     clips = {r.clip.id: r.clip for r in records}
-    lines = [
-        {
-            "clip_id": p.clip_id,
-            "group": clips[p.clip_id].fold_group,
-            "true": clips[p.clip_id].label,
-            "name": name,
-            "seed": seed,
-            "method": p.method,
-            "label": p.label,
-            "scores": dict(p.scores),
-            "text": p.text,
-        }
+    lines = (
+        {**answer_line(clips[p.clip_id], p), "name": name, "seed": seed}
         for name, given in sorted(predictions.items())
         for seed, own in by_seed(given).items()
         for p in sorted(own, key=lambda p: p.clip_id)
-    ]
-    write_text_atomic(
-        out / "predictions.jsonl",
-        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
     )
+    write_jsonl_atomic(out / "predictions.jsonl", lines)
     scored = sorted((condition_of(r) for r in records), key=lambda c: c.clip_id)
-    write_text_atomic(out / CLIPS, "".join(json.dumps(asdict(c)) + "\n" for c in scored))
+    write_jsonl_atomic(out / CLIPS, map(asdict, scored))
     write_json_atomic(out / "report.json", report.to_json())
     write_text_atomic(out / "report.md", report_markdown(report))
     page = html.render_report(
@@ -94,19 +82,5 @@ def write_report(
     )
     write_text_atomic(out / "report.html", page)
     names = (*FILES, *write_evidence(out, evidence))
-    write_json_atomic(out / DIGESTS, {name: file_digest(out / name) for name in names})
+    write_digests(out, names)
     return out / "report.html"
-
-
-def changed_files(folder: Path) -> list[str]:
-    """Return the names of a report's files that are not as they were written.
-
-    Raises:
-        TextualizeError: it has no digests, as reports from before they were written.
-    """
-    digests = read_json(folder / DIGESTS, "digests of a report")
-    found = [n for n in FILES if n not in digests]  # the list itself may have been shortened
-    for name, digest in sorted(digests.items()):
-        if not (folder / name).is_file() or file_digest(folder / name) != digest:
-            found.append(name)
-    return found

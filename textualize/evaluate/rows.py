@@ -24,6 +24,7 @@ from textualize.types import Prediction
 _FLOOR = ("majority", "bag-of-words", "linear")
 _SIDES: Mapping[str, Family] = {
     "words": "text", "tracks": "features", "pictures": "features", "nothing": "floor",
+    "labels": "oracle",
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def row_of(
     known = trained.method if trained else method.method
     if trained is None and known not in METHODS:
         raise TextualizeError(f"'{known}' is no known method and has no run: pass its run in runs=")
-    reads = entry(known).reads
+    reads = (trained.reads if trained else None) or entry(known).reads
     chances = None if labels.numeric else _all_probabilities(method, given, labels)
     true = np.tile(method.true, len(method.seeds))
     each = score_tallies(drawing.statistic, method.tallies().sum(axis=1), method.n_classes)

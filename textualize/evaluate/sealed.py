@@ -22,7 +22,7 @@ from typing import Any, Literal
 import textualize
 from textualize.datasets.given import Fold
 from textualize.errors import TextualizeError
-from textualize.files import digest_of, file_digest, read_json
+from textualize.files import add_line, digest_of, file_digest, read_json, read_jsonl
 from textualize.finetune.run_folder import RunFolder
 from textualize.types import Clip, Record
 
@@ -102,7 +102,7 @@ def log_opening(run: Path, name: str, ids: Sequence[str], *, sealed: bool, fold:
         fold=fold,
         sealed=sealed,
         run_digest=run_digest(run),
-        split_digest=read_json(run / "splits.json", "splits")["digest"],
+        split_digest=RunFolder(run).split_digest,
         prompt_digest=read_json(prompt, "prompt")["digest"] if prompt.is_file() else None,
     )
 
@@ -118,9 +118,7 @@ def append_opening(path: Path, ids: Sequence[str], **about: str | bool | None) -
         "clips": digest_of(sorted(ids)),
         **about,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as stream:  # two suites may share a folder of runs
-        stream.write(json.dumps(line) + "\n")
+    add_line(path, json.dumps(line))  # two suites may share a folder of runs
 
 
 def ledger(run: Path) -> Path:
@@ -165,8 +163,8 @@ def opened_line(paths: Iterable[Path]) -> str:
 
 def _lines(paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in dict.fromkeys(paths):
-        for text in path.read_text("utf-8").splitlines() if path.is_file() else ():
-            yield path, json.loads(text)
+        if path.is_file():
+            yield from ((path, line) for line in read_jsonl(path, "openings", dict))
 
 
 # --- digests ------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ as Aff-Wild2 is, not averaged over clips; intervals resample whole fold groups.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +105,8 @@ def step_scores(
 def _records(
     folder: RunFolder, read: Sequence[Record], track: str, split: str | None
 ) -> list[Record]:
-    splits = json.loads((folder.path / "splits.json").read_text("utf-8"))
-    seen, test = {*splits["train"], *splits["validation"]}, set(splits["test"])
+    parts = folder.parts
+    seen, test = {*parts["train"], *parts["validation"]}, set(parts["test"])
     found = [r for r in read if track in r.tracks]
     if split not in (None, "test"):
         found = [r for r in found if r.clip.split == split]

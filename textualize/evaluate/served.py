@@ -8,13 +8,13 @@ from dataclasses import asdict
 import numpy as np
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.endpoint import Endpoint, Messages, Reply, ask_all, messages
+from textualize.evaluate.endpoint import Endpoint, Reply, ask_all
 from textualize.evaluate.prompted import Asked, Worded, WordedReader
 from textualize.evaluate.settings import CellAnswers, Setting, template_of
 from textualize.files import digest_of
 from textualize.finetune.recipe import Shots
 from textualize.labels import LabelSet
-from textualize.text.answers import Kind, answer_texts, options
+from textualize.text.answers import Kind, Messages, answer_texts, messages, options
 from textualize.text.demonstrations import Demonstrations, solved_of
 from textualize.types import Prediction, Record
 
@@ -64,15 +64,7 @@ class ServedModel:
             clips,
             tuple(prompts),
             tuple({} for _ in prompts),
-            digest_of(
-                [
-                    how,
-                    self._endpoint.constrain,
-                    labels.labels,
-                    [r.clip.id for r in records],
-                    prompts,
-                ]
-            ),
+            digest_of([how, self._endpoint.constrain, labels.labels, clips, prompts]),
         )
 
     def answer(

@@ -83,11 +83,11 @@ class PromptSuite(BaseModel):
     """the first level of every axis is what the others are compared with"""
     modalities: list[str] = Field(["TVA"], min_length=1)
     turns: list[int] = Field([0], min_length=1)
-    answers: list[Literal["words", "letters"]] = Field(["words"], min_length=1)
+    answers: list[Kind] = Field(["words"], min_length=1)
     shots: list[int] = Field([0], min_length=1)
     """solved training examples before each prompt"""
     shots_by: Literal["balanced", "similar"] = "balanced"
-    wordings: list[Literal["terse", "sentences", "graded"]] = Field(["terse"], min_length=1)
+    wordings: list[Register] = Field(["terse"], min_length=1)
     paraphrases: int = Field(3, ge=1)
     """at most so many wordings of each template's parts, the first included"""
     folds: int | str | None = 4

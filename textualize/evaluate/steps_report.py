@@ -18,27 +18,25 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from textualize.errors import TextualizeError
 from textualize.evaluate import charts
-from textualize.evaluate.compare import DRAWS, FEW_GROUPS, Interval
+from textualize.evaluate.compare import DRAWS, FEW_GROUPS
+from textualize.evaluate.digests import write_digests
 from textualize.evaluate.html import TEMPLATES, environment
+from textualize.evaluate.named_runs import run_names
 from textualize.evaluate.sealed import package_commit
 from textualize.evaluate.series import Asked, StepScores, ask_run, step_scores
 from textualize.evaluate.spoken import interval_text, markdown, score_text
 from textualize.files import (
-    file_digest,
-    read_json,
-    read_lines,
     write_json_atomic,
+    write_jsonl_atomic,
     write_text_atomic,
 )
-from textualize.predictions import read_predictions, write_predictions
+from textualize.predictions import write_predictions
 from textualize.store import Corpus
-from textualize.types import Clip, Record, Track
+from textualize.types import Record
 
 KIND = "steps"  # tells this report.json from that of a comparison of methods
 ANNOTATION = "annotation.jsonl"
-DIGESTS = "digests.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +126,13 @@ def evaluate_steps(
     read = corpus.records()
     found: list[RunSteps] = []
     records: dict[tuple[str, str], Record] = {}
-    for number, run in enumerate(runs, 1):
+    for number, (run, name) in enumerate(run_names(runs), 1):
         asked, own, predictions = ask_run(run, read, split, open_test=open_test)
         where = f"{number}-{run.name}"
         scores = step_scores(asked, predictions, own)
         write_predictions(folder / where / "predictions.jsonl", predictions)
-        write_text_atomic(folder / where / "steps.json", _told(scores))
-        found.append(RunSteps(_name(run, runs), where, asked, tuple(scores)))
+        write_text_atomic(folder / where / "steps.json", scores_text(scores))
+        found.append(RunSteps(name, where, asked, tuple(scores)))
         records |= {(r.clip.id, asked.track): r for r in own}
     clips = {r.clip.id: r.clip for r in records.values()}
     report = StepsReport(
@@ -151,18 +149,9 @@ def evaluate_steps(
     return report
 
 
-def _told(scores: Sequence[StepScores]) -> str:
+def scores_text(scores: Sequence[StepScores]) -> str:
+    """Return the text of a run's steps.json."""
     return json.dumps([asdict(s) for s in scores], indent=1, ensure_ascii=False) + "\n"
-
-
-def _text(path: Path) -> str:
-    return path.read_text("utf-8") if path.is_file() else ""
-
-
-def _name(run: Path, runs: Sequence[Path]) -> str:
-    """The run's name, with the folder above where two share it."""
-    same = sum(other.name == run.name for other in runs)
-    return run.name if same == 1 else f"{run.parent.name}-{run.name}"
 
 
 def _write(report: StepsReport, folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -172,18 +161,17 @@ def _write(report: StepsReport, folder: Path, lines: Iterable[Mapping[str, Any]]
         .render(
             report=report,
             figures=[_chart(report, what) for what, _, _ in report.tables()],
-            style=Markup((TEMPLATES / "report.css").read_text("utf-8")),  # our own file, not data
         )
     )
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_text_atomic(folder / ANNOTATION, text)
+    write_jsonl_atomic(folder / ANNOTATION, lines)
     write_text_atomic(folder / "report.md", report.to_markdown())
     write_text_atomic(folder / "report.html", page)
     write_json_atomic(folder / "report.json", report.to_json())
-    write_json_atomic(folder / DIGESTS, {n: file_digest(folder / n) for n in _files(report)})
+    write_digests(folder, report_files(report))
 
 
-def _files(report: StepsReport) -> list[str]:
+def report_files(report: StepsReport) -> list[str]:
+    """Return the names of all files of the report but for the digests."""
     own = [f"{r.folder}/{n}" for r in report.runs for n in ("predictions.jsonl", "steps.json")]
     return [ANNOTATION, "report.html", "report.json", "report.md", *own]
 
@@ -212,75 +200,3 @@ def _annotation_line(record: Record, name: str) -> dict[str, Any]:
         "names": list(track.names),
         "values": [[x if np.isfinite(x) else None for x in row] for row in track.values.tolist()],
     }
-
-
-# --- again --------------------------------------------------------------------------------------
-
-
-def rebuilt_steps(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Return report.json as it stands, as its folder makes it, and the files that were changed.
-
-    Raises:
-        TextualizeError: a file is missing or damaged.
-    """
-    stored = read_json(folder / "report.json", "report")
-    digests = read_json(folder / DIGESTS, "digests of a report")
-    try:
-        report = _from_json(stored)
-        annotated = dict(map(_annotated, read_lines(folder / ANNOTATION)))
-        runs = tuple(_again(run, folder, annotated) for run in report.runs)
-    except (OSError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise TextualizeError(f"the report in {folder} is damaged: {error}") from None
-    names = dict.fromkeys([*_files(report), *digests])
-    changed = [n for n in names if not _intact(folder / n, digests.get(n))]
-    told = {"report.md": report.to_markdown()}
-    told |= {f"{r.folder}/steps.json": _told(r.scores) for r in report.runs}
-    changed += [n for n, text in told.items() if text != _text(folder / n) and n not in changed]
-    groups = len({r.clip.fold_group for r in annotated.values()})
-    clips = len({clip for clip, _ in annotated})
-    made = {**report.to_json(), "clips": clips, "groups": groups, "runs": [asdict(r) for r in runs]}
-    return stored, json.loads(json.dumps(made)), sorted(changed)
-
-
-def _intact(path: Path, digest: str | None) -> bool:
-    return path.is_file() and file_digest(path) == digest
-
-
-def _again(run: RunSteps, folder: Path, annotated: Mapping[tuple[str, str], Record]) -> RunSteps:
-    predictions = read_predictions(folder / run.folder / "predictions.jsonl")
-    records = [annotated[p.clip_id, run.asked.track] for p in predictions]
-    scores = step_scores(run.asked, predictions, records)
-    return RunSteps(run.name, run.folder, run.asked, tuple(scores))
-
-
-def _annotated(text: str) -> tuple[tuple[str, str], Record]:
-    line = json.loads(text)
-    rows = [[np.nan if x is None else x for x in row] for row in line["values"]]
-    values = np.asarray(rows, np.float32).reshape(len(rows), -1)
-    name = line["track"]
-    names = tuple(line["names"])
-    track = Track(values, line["rate_hz"], line["start"], names, "named", "annotation")
-    clip = Clip(line["clip_id"], None, group=line["group"], label=line["true"])
-    return (clip.id, name), Record(clip, {name: track})
-
-
-def _from_json(value: Mapping[str, Any]) -> StepsReport:
-    runs = tuple(
-        RunSteps(
-            r["name"],
-            r["folder"],
-            Asked(**{**r["asked"], "labels": tuple(r["asked"]["labels"])}),
-            tuple(
-                StepScores(
-                    s["what"],
-                    s["count"],
-                    s["beyond"],
-                    {n: Interval(**x) for n, x in s["scores"].items()},
-                )
-                for s in r["scores"]
-            ),
-        )
-        for r in value["runs"]
-    )
-    about = {k: v for k, v in value.items() if k not in ("kind", "runs")}
-    return StepsReport(**about, runs=runs)

@@ -51,6 +51,7 @@ from textualize.extract.timings import time_told
 from textualize.finetune.options import Recipe
 from textualize.finetune.recipe import load_recipe
 from textualize.labels import LabelSet, labels_of
+from textualize.methods import read_with
 from textualize.store import Corpus
 from textualize.types import Record
 
@@ -177,9 +178,7 @@ def run_suite(
     leaks = [f"fold {fold.name}: {leak}" for fold in folds for leak in fold.leaks]
     for leak in leaks:
         say(leak)
-    recipes = {Path(name).stem: suite.recipe(name) for name in suite.methods}
-    smaller, ablation = ablated(suite.ablation, recipes, say) if suite.ablation else ({}, ())
-    recipes |= smaller
+    recipes, ablation = _recipes(suite, say)
     openings = begin_ledger(runs)
     part = part_of(folds, by_id, open_test=open_test or suite.synthetic is not None)
     if part == "validation":
@@ -201,6 +200,21 @@ def run_suite(
 
     report = conclude(report, ground, replace(told, faces=faces), parts_of, out)
     return Evaluated(report, out, fresh, len(done) - fresh)
+
+
+def _recipes(suite: Suite, say: Say) -> tuple[dict[str, Recipe], tuple[Ablated, ...]]:
+    """What is trained, by name, and which of it is of fewer modalities."""
+    recipes = {Path(name).stem: suite.recipe(name) for name in suite.methods}
+    told = [n for n, r in recipes.items() if read_with(r.method, r.model_dump()) == "labels"]
+    for name in (n for c in suite.claims for n in (c.better, c.than) if n in told):
+        raise TextualizeError(
+            f"a claim is of '{name}', an oracle, whose epochs are chosen with labels of the person "
+            "adapted to: leave the claim out"
+        )
+    if suite.ablation is None:
+        return recipes, ()
+    smaller, ablation = ablated(suite.ablation, recipes, say)
+    return recipes | smaller, ablation
 
 
 def _answered(

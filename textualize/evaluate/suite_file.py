@@ -5,27 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from textualize import assets
 from textualize.errors import TextualizeError
+from textualize.files import read_yaml
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def suite_values(name: str) -> dict[str, Any]:
-    """Return the keys of a shipped suite, or of a `.yaml` file; none where it is no mapping.
+    """Return the keys of a shipped suite, or of a `.yaml` file.
 
     Raises:
         TextualizeError: unknown suite, or not YAML.
     """
-    path = assets.find("eval", name, ".yaml")
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise TextualizeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    return values if isinstance(values, dict) else {}
+    return read_yaml(assets.find("eval", name, ".yaml"))
 
 
 def load_as(kind: type[Kind], name: str) -> Kind:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from textualize.errors import TextualizeError
+from textualize.evaluate.digests import changed_files
 from textualize.evaluate.findings import Report
 from textualize.evaluate.matrix_findings import KIND
 from textualize.evaluate.matrix_page import rebuilt_matrix
 from textualize.evaluate.rebuild import kept_in, rebuilt_report
-from textualize.evaluate.report_files import changed_files
+from textualize.evaluate.report_files import FILES
+from textualize.evaluate.steps_rebuild import rebuilt_steps
 from textualize.evaluate.steps_report import KIND as STEPS
-from textualize.evaluate.steps_report import rebuilt_steps
 from textualize.evaluate.tables import report_markdown
 from textualize.files import read_json
 
@@ -85,9 +86,10 @@ def verify_report(folder: Path) -> Verified:
         stored = Report.from_json(value)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise TextualizeError(f"{folder / 'report.json'} is damaged: {error}") from None
-    changed = changed_files(folder)
-    if report_markdown(stored) != (folder / "report.md").read_text("utf-8"):
-        changed = sorted({*changed, "report.md"})
+    changed = changed_files(folder, FILES)
+    table = folder / "report.md"
+    if table.name not in changed and report_markdown(stored) != table.read_text("utf-8"):
+        changed = sorted([*changed, table.name])
     kept = kept_in(folder)
     then, now = stored.to_json(), rebuilt_report(stored, kept).to_json()
     found = _verified(folder, {p: then[p] for p in _PARTS}, {p: now[p] for p in _PARTS})

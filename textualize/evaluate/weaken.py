@@ -15,13 +15,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.answers import Answers, Given, answers, by_seed, together
+from textualize.evaluate.answers import Answers, Given, answers_of, as_given, by_seed
 from textualize.evaluate.cells import Answered, Cell
 from textualize.evaluate.compare import interval
 from textualize.evaluate.findings import Report, Weakened
 from textualize.files import digest_of, read_json, write_json_atomic
 from textualize.labels import LabelSet
-from textualize.methods import entry, load
+from textualize.methods import load, read_with
 from textualize.types import Float32, Record, Track
 
 How = Literal["missing", "noise"]
@@ -121,7 +121,7 @@ def lost_answers(
         own = [a.cell for a in done if a.cell.name == name]
         seeds = list(dict.fromkeys(cell.seed for cell in own))[: spec.seeds]
         recipe = own[0].recipe
-        if entry(recipe.method).reads != "tracks":
+        if read_with(recipe.method, recipe.model_dump()) != "tracks":
             continue
         if spec.methods is not None and name not in spec.methods:
             continue
@@ -194,12 +194,11 @@ def _mixed(
 ) -> Answers:
     """Return the answers of all seeds, those without the modality for the chosen clips."""
     seeds = by_seed(given)
-    mixed = [
-        [
+    mixed = {
+        weak.seed: [
             replace(p, label=weak.answers[p.clip_id], scores={}) if p.clip_id in chosen else p
             for p in seeds[weak.seed]
         ]
         for weak in lost
-    ]
-    name = lost[0].method
-    return together([answers(name, own, tested, labels) for own in mixed])
+    }
+    return answers_of(lost[0].method, as_given(mixed), tested, labels)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from textualize.errors import TextualizeError, missing_package
+from textualize.errors import TextualizeError, first_line, missing_package
 from textualize.extract.reading import ClipResult, Job, SensorUnavailableError, Task
 from textualize.extract.workers import Worker
 from textualize.files import Json, StorageError
@@ -98,8 +98,7 @@ def _connect(ray: Any, address: str) -> None:
             include_dashboard=None if address != "auto" else False,
         )
     except Exception as error:  # a node that does not come up is a bare Exception of Ray's
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TextualizeError(f"no Ray cluster at '{address}': {first}") from error
+        raise TextualizeError(f"no Ray cluster at '{address}': {first_line(error)}") from error
 
 
 def results(

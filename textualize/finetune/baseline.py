@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from textualize.baselines.adaptation import Adaptation
 from textualize.baselines.batch import Source
 from textualize.baselines.fusion import settings_of
 from textualize.baselines.network import Network
@@ -41,7 +42,12 @@ from textualize.finetune.linear_start import start_path
 from textualize.finetune.picture_data import PictureData, prepare_pictures
 from textualize.finetune.picture_recipes import PictureRecipe
 from textualize.finetune.run_folder import RunFolder
-from textualize.finetune.subjects import adaptation_note, with_subjects
+from textualize.finetune.subjects import (
+    adaptation_note,
+    oracle_note,
+    oracle_targets,
+    with_subjects,
+)
 from textualize.labels import LabelSet
 from textualize.methods import Method
 from textualize.types import Record
@@ -95,16 +101,24 @@ def train_features(
         )
     recipe = recipe.resolved(run.labels)
     data = _prepared(recipe, run.labels, train, validation)
-    if recipe.adapts and isinstance(data, Data) and isinstance(recipe, FeatureRecipe):
-        data = with_subjects(data, recipe, train, unlabelled)
-        run.notes.append(adaptation_note(recipe.method, unlabelled, run.test_ids))
+    if recipe.adapts:
+        data, adapted = with_subjects(data, recipe, train, unlabelled)
+        run.notes.append(adaptation_note(recipe.method, adapted, run.test_ids))
+    truth = None
+    if recipe.oracle:
+        truth = oracle_targets(data, recipe, adapted, run.labels)
+        run.notes.append(oracle_note(recipe.method))
     with deterministic(recipe.seed):
         settings = settings_of(recipe.method, recipe)
         network = data.build(settings)
+        if truth is not None and isinstance(network, Adaptation):
+            network.tell(truth, recipe.select)
         training = Training(recipe, network.to(accelerator.device), data, accelerator.device, run)
         progress = _stages(training, accelerator)
     method = data.method(network.cpu(), settings)
     method.save(run.path)
+    if isinstance(data, PictureData):
+        data.keep_history(network, run.path)
     run.write_metrics(
         [{**x, "selected": i in progress.selected} for i, x in enumerate(progress.lines, 1)]
     )
@@ -114,6 +128,8 @@ def train_features(
     }
     if unlabelled:
         fitted["the adaptation, without labels"] = (unlabelled, ("train", "test"))
+    if recipe.oracle:
+        fitted["the oracle's epoch, by labels"] = (unlabelled, ("train",))
     if data.task.kind == "classes" or not data.task.per_step:
         run.write_validation(validation, [p.label for p in answers])
     run.write_fitted(fitted)

@@ -5,7 +5,6 @@ Everything on it is read from the run folder, so that a card can be checked agai
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -116,6 +115,8 @@ def _facts(
 def _selected_by(recipe: Mapping[str, Any]) -> str:
     if recipe.get("choose") == "information":
         return "what the answers tell of the unlabelled clips apart"
+    if recipe.get("choose") == "oracle":
+        return "oracle: labels of the person adapted to, which no fair method has"
     return f"the best validation {recipe['select']}"
 
 
@@ -177,14 +178,13 @@ def _validation(run: RunFolder, select: str) -> str:
 
 def _numbers(run: RunFolder, select: str, summary: Mapping[str, Any]) -> str:
     """Return the scores of a run that predicts values: of the clips, or of all annotated steps."""
-    path = run.path / "validation.jsonl"
-    if not path.is_file():
+    lines = run.validation()
+    if not lines:
         return (
             f"{select} {summary[f'validation {select}']:.3f} over all annotated steps of the "
             "validation clips, before any smoothing. Choices were made on these, so the score is "
             "optimistic.\n"
         )
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     said, true = ([float(x[key]) for x in lines] for key in ("label", "true"))
     groups = [x["group"] for x in lines]
     found = cluster_bootstrap(true, said, groups, "mae", n_classes=0)
@@ -201,12 +201,10 @@ def _numbers(run: RunFolder, select: str, summary: Mapping[str, Any]) -> str:
 
 def _answers(run: RunFolder) -> tuple[list[int], list[int], list[str]]:
     """Return (true class, answered class, group) of every kept validation answer."""
-    path = run.path / "validation.jsonl"
-    lines = map(json.loads, path.read_text("utf-8").splitlines() if path.is_file() else ())
     index = run.labels.index
     kept = [
         (index(x["true"]), UNPARSED if x["label"] is None else index(x["label"]), x["group"])
-        for x in lines
+        for x in run.validation()
     ]
     return [k[0] for k in kept], [k[1] for k in kept], [k[2] for k in kept]
 

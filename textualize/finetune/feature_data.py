@@ -47,12 +47,19 @@ class Data:
     def effective(self) -> dict[str, Any]:
         """Return how wide and long what is read came out."""
         widths = self.features.widths or {"functionals": self.features.width}
-        found: dict[str, Any] = {"streams": widths, "steps": self.features.steps}
-        if self.train.subjects is not None:
-            labelled = int((self.train.subjects >= 0).sum())
-            found["training_clips"] = labelled
-            found["unlabelled_clips"] = len(self.train) - labelled
-        return found
+        read = {"streams": widths, "steps": self.features.steps}
+        return {**read, **people_counts(self.train.subjects)}
+
+
+def people_counts(subjects: Tensor | None) -> dict[str, int]:
+    """Return how many clips of training have labels and how many have none, see `Batch.subjects`.
+
+    Nothing where nobody is adapted to.
+    """
+    if subjects is None:
+        return {}
+    labelled = int((subjects >= 0).sum())
+    return {"training_clips": labelled, "unlabelled_clips": len(subjects) - labelled}
 
 
 def prepare(

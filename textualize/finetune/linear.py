@@ -7,18 +7,17 @@ scikit-learn to the very numbers `concat` reads, and kept as `concat` without it
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from textualize.baselines.concat import Concat
-from textualize.baselines.fusion import FeatureMethod, build, settings_of
+from textualize.baselines.fusion import FeatureMethod, settings_of
+from textualize.baselines.logistic import fit_logistic
 from textualize.baselines.task import Task, better
 from textualize.errors import TextualizeError
 from textualize.finetune.feature_data import Data, prepare
@@ -52,8 +51,8 @@ def train_linear(
     recipe = recipe.resolved(run.labels)
     data = prepare(recipe, run.labels, train, validation)
     settings = settings_of("linear", recipe)
-    network = cast(Concat, build(data.features, data.task, settings))
-    method = FeatureMethod(data.task, data.features, network, settings)
+    network = cast(Concat, data.build(settings))
+    method = data.method(network, settings)
     lines: list[dict[str, Any]] = []
     fitted: list[Arrays] = []
     notes = list(data.notes)
@@ -108,15 +107,7 @@ def fit_linear(
     if task.kind == "values":
         return _ridge(x, y.astype(np.float64), weights, strength)
     model = LogisticRegression(C=strength, max_iter=iterations)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, y, weights)
-    if int(np.max(model.n_iter_)) >= iterations:
-        notes.append(f"linear: C={strength} stopped after {iterations} iterations")
-    coefficients, intercept = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # one row of a sigmoid is two of a softmax
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-        intercept = np.concatenate([-intercept, intercept]) / 2
+    coefficients, intercept = fit_logistic(model, x, y, "linear", notes, weights)
     every = np.zeros((task.outputs, x.shape[1]))
     bias = np.full(task.outputs, intercept.min() - 50.0)  # a class training never showed
     every[model.classes_], bias[model.classes_] = coefficients, intercept

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from textualize.finetune.feature_recipes import NetworkRecipe
 from textualize.finetune.options import Options
+from textualize.finetune.subject_recipes import Adapting
 
 
 class AugmentOptions(Options):
@@ -120,4 +121,26 @@ class AuGuidedRecipe(PictureRecipe):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
-PictureAnyRecipe = StochasticSoftmaxRecipe | DmsnRecipe | AuGuidedRecipe
+class SubjectMsdaPictures(Adapting, PictureRecipe):
+    """subject-msda with the key `pictures`; without it see `feature_recipes.SubjectMsdaRecipe`."""
+
+    method: Literal["subject-msda"]
+    backbone: str = "small"
+    """small, from scratch; folder or hub id of a vision model of transformers; dmsn-a, -b, -c"""
+    width: int = Field(16, ge=4)
+    """channels of the first stage of small, of four; of dmsn's stem"""
+    backbone_rate: float = Field(1.0, ge=0, le=1)
+    """share of the learning rate the backbone learns at; 0.1 as published, of pretrained ones"""
+    frames: int = Field(1, ge=1)
+    """pictures of a piece, which is what a training step sees of a clip"""
+    hidden: int = Field(128, ge=4)
+    dropout: float = Field(0.5, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _classes_of_their_own(self) -> SubjectMsdaPictures:
+        if self.task == "values" and self.pseudo_labels:
+            raise ValueError("pseudo_labels are classes: with task values give false")
+        return self
+
+
+PictureAnyRecipe = StochasticSoftmaxRecipe | DmsnRecipe | AuGuidedRecipe | SubjectMsdaPictures

@@ -7,19 +7,20 @@ nearest known one; `--set key=value` overrides one field, dots reach inside (`lo
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Container, Sequence
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from textualize import assets
 from textualize.errors import TextualizeError, unknown
+from textualize.files import read_yaml
 from textualize.finetune.feature_recipes import NetworkRecipe, TrackRecipe
 from textualize.finetune.options import ClassSelection, Options, Recipe, WindowOptions
-from textualize.finetune.picture_recipes import AugmentOptions, PictureAnyRecipe
+from textualize.finetune.picture_recipes import AugmentOptions, PictureAnyRecipe, PictureRecipe
 from textualize.methods import METHODS
+from textualize.wording import Register
 
 
 class Lora(Options):
@@ -64,7 +65,7 @@ class Prompted(Recipe):
     """instead of turns: what the clip's video file says in this many seconds before its span"""
     future_turns: int = Field(0, ge=0)
     """later dialogue turns given to the template: reads the future, which the model card says"""
-    wording: Literal["terse", "sentences", "graded"] = "terse"
+    wording: Register = "terse"
     """the register face and voice are worded in: a list, sentences, or rungs from the usual"""
 
     @model_validator(mode="after")
@@ -165,13 +166,7 @@ class TextRecipe(Prompted):
         return self
 
 
-AnyRecipe = Annotated[
-    FloorRecipe | TextRecipe | TrackRecipe | PictureAnyRecipe, Field(discriminator="method")
-]
-
-
-class _Holder(BaseModel):
-    recipe: AnyRecipe
+AnyRecipe = FloorRecipe | TextRecipe | TrackRecipe | PictureAnyRecipe
 
 
 def parse(values: dict[str, Any], where: str) -> FloorRecipe | TextRecipe | NetworkRecipe:
@@ -183,15 +178,18 @@ def parse(values: dict[str, Any], where: str) -> FloorRecipe | TextRecipe | Netw
     method = str(values.get("method", ""))
     if method not in METHODS:
         raise unknown(f"method ({where})", method, METHODS)
+    kind, other = _kinds(method, values)
     try:
-        return _Holder.model_validate({"recipe": values}).recipe
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        path = [str(p) for p in first["loc"][2:]]
+        path = [str(p) for p in first["loc"]]
         if first["type"] == "extra_forbidden":
-            known = _known_keys(method, path[:-1])
+            known = _known_keys(kind, path[:-1])
             close = difflib.get_close_matches(path[-1], known, n=1)
             guess = f" (did you mean {close[0]}?)" if close else ""
+            if other is not None and path[0] in other.model_fields:
+                guess = f" {'beside' if 'pictures' in values else 'without'} 'pictures'"
             raise TextualizeError(
                 f"{where}: unknown key '{'.'.join(path)}'{guess}; known: {', '.join(known)}"
             ) from None
@@ -200,21 +198,25 @@ def parse(values: dict[str, Any], where: str) -> FloorRecipe | TextRecipe | Netw
         raise TextualizeError(f"{where}: {'.'.join(path) or 'recipe'}: {message}{given}") from None
 
 
-def _known_keys(method: str, path: Sequence[str]) -> list[str]:
+def _known_keys(kind: type[BaseModel], path: Sequence[str]) -> list[str]:
     groups: dict[str, type[BaseModel]] = {
         "lora": Lora, "scratch": Scratch, "window": WindowOptions, "shots": Shots,
         "augment": AugmentOptions,
     }  # fmt: skip
-    kind: type[BaseModel] = _kind(method)
     for name in path:
         kind = groups.get(name, kind)
     return sorted(kind.model_fields)
 
 
-def _kind(method: str) -> type[Recipe]:
-    """Return the class of a method's recipes."""
-    kinds: tuple[type[Recipe], ...] = get_args(get_args(AnyRecipe)[0])
-    return next(k for k in kinds if method in get_args(k.model_fields["method"].annotation))
+def _kinds(method: str, keys: Container[str]) -> tuple[type[AnyRecipe], type[AnyRecipe] | None]:
+    """Return the class of a method's recipes with these keys, and the other where there are two.
+
+    A method of both kinds reads pictures where the key `pictures` is given, else tracks.
+    """
+    every = get_args(AnyRecipe)
+    own = [k for k in every if method in get_args(k.model_fields["method"].annotation)]
+    own.sort(key=lambda k: issubclass(k, PictureRecipe) != ("pictures" in keys))
+    return own[0], own[1] if len(own) > 1 else None
 
 
 def load_recipe(
@@ -222,17 +224,7 @@ def load_recipe(
 ) -> FloorRecipe | TextRecipe | NetworkRecipe:
     """Return a shipped recipe by name, or the one in a `.yaml` file, with overrides applied."""
     path = assets.find("finetune", name, ".yaml")
-    return parse(_overridden(_yaml_mapping(path), overrides), str(Path(path).name))
-
-
-def _yaml_mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise TextualizeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise TextualizeError(f"{path} should hold keys and values, one recipe")
-    return values
+    return parse(_overridden(read_yaml(path), overrides), path.name)
 
 
 def _overridden(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -246,5 +238,9 @@ def _overridden(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, A
             at = at.setdefault(part, {})
             if not isinstance(at, dict):
                 raise TextualizeError(f"--set {text}: '{part}' is not a group of keys")
-        at[last] = yaml.safe_load(value)
+        try:
+            at[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            said = " ".join(str(error).split())
+            raise TextualizeError(f"--set {text}: the value is not YAML: {said}") from None
     return values

@@ -10,19 +10,20 @@ runs/<name>/
                        transformers folder, or our own tensors
     metrics.jsonl      one line an epoch
     fitted.json        the clips that scales, priors and temperatures were fitted on
+    bank.safetensors   where training looked (stochastic-softmax)
     validation.jsonl   the selected weights' answers on the validation part
     README.md          the model card, written last: a folder without it is unfinished
 """
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,15 @@ from typing import Any
 import yaml
 
 from textualize.errors import TextualizeError
-from textualize.files import digest_of, read_json, write_json_atomic, write_text_atomic
+from textualize.files import (
+    digest_of,
+    read_json,
+    read_jsonl,
+    read_yaml,
+    write_json_atomic,
+    write_jsonl_atomic,
+    write_text_atomic,
+)
 from textualize.finetune.options import Recipe
 from textualize.finetune.recipe import parse
 from textualize.labels import LABEL_SETS, LabelSet
@@ -39,9 +48,16 @@ from textualize.windows import clip_of
 
 SCHEMA = 1
 PACKAGES = ("textualize", "torch", "transformers", "peft", "accelerate", "numpy", "scikit-learn")
-
-
 _BEGUN = {"labels.json", "recipe.yaml", "splits.json", "prompt"}  # written before any training
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _refuse_overlap(ids: Mapping[str, Sequence[str]], leaks: Sequence[str]) -> None:
@@ -52,6 +68,29 @@ def _refuse_overlap(ids: Mapping[str, Sequence[str]], leaks: Sequence[str]) -> N
         shared = set(ids[one]) & set(ids[other])
         if shared:
             raise TextualizeError(f"{one} and {other} share {len(shared)} clips")
+
+
+def _splits(
+    train: Sequence[Record],
+    validation: Sequence[Record],
+    test: Sequence[str],
+    leaks: Sequence[str],
+    corpus: str,
+    unlabelled: Sequence[Record],
+) -> dict[str, Any]:
+    """Return what splits.json holds; see `RunFolder.begin`."""
+    ids = {"train": [r.clip.id for r in train], "validation": [r.clip.id for r in validation]}
+    ids["test"] = list(test)
+    _refuse_overlap(ids, leaks)
+    adapted = {"unlabelled": [r.clip.id for r in unlabelled]} if unlabelled else {}
+    return {
+        **ids,
+        "digest": digest_of(ids),
+        "leaks": list(leaks),
+        "corpus": corpus,
+        "states": _states([*train, *validation]),
+        **adapted,
+    }
 
 
 def _states(records: Sequence[Record]) -> dict[str, dict[str, int]]:
@@ -105,34 +144,11 @@ class RunFolder:
         Raises:
             TextualizeError: the folder holds another run, or train and validation overlap.
         """
-        ids = {"train": [r.clip.id for r in train], "validation": [r.clip.id for r in validation]}
-        ids["test"] = list(test)
-        _refuse_overlap(ids, leaks)
-        splits = {
-            **ids,
-            "digest": digest_of(ids),
-            "leaks": list(leaks),
-            "corpus": corpus,
-            "states": _states([*train, *validation]),
-        }
-        if unlabelled:
-            splits["unlabelled"] = [r.clip.id for r in unlabelled]
-        resolved = recipe.model_dump(mode="json")
+        splits = _splits(train, validation, test, leaks, corpus, unlabelled)
         if (self.path / "splits.json").exists() and self.started:
-            stored = read_json(self.path / "splits.json", "splits")
-            same = (
-                all(stored.get(k) == splits.get(k) for k in ("digest", "unlabelled"))
-                # through today's schema: a key added since then has its default
-                and parse(self.recipe_values, str(self.path / "recipe.yaml")) == recipe
-                and self.labels.labels == labels.labels
-            )
-            if not same:
-                raise TextualizeError(
-                    f"{self.path} holds a run with another recipe, split or labels: "
-                    "give another --out, or remove it"
-                )
+            self._refuse_another(recipe, labels, splits)
             return not self.complete
-        if self.path.exists() and any(p.name not in _BEGUN for p in self.path.iterdir()):
+        if self.path.exists() and self.started:
             raise TextualizeError(f"{self.path} is not empty and not a run folder: give another")
         write_json_atomic(
             self.path / "labels.json",
@@ -143,9 +159,27 @@ class RunFolder:
                 "labels": list(labels.labels),
             },
         )
+        resolved = recipe.model_dump(mode="json")
         write_text_atomic(self.path / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))
         write_json_atomic(self.path / "splits.json", splits)
         return True
+
+    def _refuse_another(
+        self, recipe: Recipe, labels: LabelSet, splits: Mapping[str, object]
+    ) -> None:
+        """Raise TextualizeError where the folder holds another run than this."""
+        stored = read_json(self.path / "splits.json", "splits")
+        same = (
+            all(stored.get(k) == splits.get(k) for k in ("digest", "unlabelled"))
+            # through today's schema: a key added since then has its default
+            and parse(self.recipe_values, str(self.path / "recipe.yaml")) == recipe
+            and self.labels.labels == labels.labels
+        )
+        if not same:
+            raise TextualizeError(
+                f"{self.path} holds a run with another recipe, split or labels: "
+                "give another --out, or remove it"
+            )
 
     @property
     def labels(self) -> LabelSet:
@@ -166,12 +200,17 @@ class RunFolder:
         path = self.path / "recipe.yaml"
         if not path.is_file():
             raise TextualizeError(f"{self.path} is not a run folder: it has no recipe.yaml")
-        return dict(yaml.safe_load(path.read_text("utf-8")))
+        return read_yaml(path)
 
     @property
     def test_ids(self) -> list[str]:
         """The clip ids of the fold's test part (empty when none was named)."""
         return list(read_json(self.path / "splits.json", "splits")["test"])
+
+    @property
+    def split_digest(self) -> str:
+        """The digest of its parts."""
+        return str(read_json(self.path / "splits.json", "splits")["digest"])
 
     @property
     def leaks(self) -> list[str]:
@@ -211,14 +250,19 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl."""
-        path = self.path / "metrics.jsonl"
-        if not path.is_file():
-            return []
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+        return self._lines("metrics.jsonl", "metrics of the run")
+
+    def validation(self) -> list[dict[str, Any]]:
+        """Return the lines of validation.jsonl; none where the answers were not kept."""
+        return self._lines("validation.jsonl", "validation answers of the run")
+
+    def _lines(self, name: str, what: str) -> list[dict[str, Any]]:
+        path = self.path / name
+        return read_jsonl(path, what, dict) if path.is_file() else []
 
     def write_metrics(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Replace metrics.jsonl atomically; one line an epoch, the selected one marked."""
-        write_text_atomic(self.path / "metrics.jsonl", "".join(json.dumps(x) + "\n" for x in lines))
+        write_jsonl_atomic(self.path / "metrics.jsonl", lines)
 
     def write_validation(
         self, validation: Sequence[Record], answered: Sequence[str | float | None]
@@ -228,10 +272,7 @@ class RunFolder:
             {"clip_id": r.clip.id, "group": r.clip.fold_group, "true": r.clip.label, "label": label}
             for r, label in zip(validation, answered, strict=True)
         )
-        write_text_atomic(
-            self.path / "validation.jsonl",
-            "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines),
-        )
+        write_jsonl_atomic(self.path / "validation.jsonl", lines)
 
     def finish(
         self,
@@ -247,17 +288,11 @@ class RunFolder:
         beginning of training; `effective` are the settings that were in force, where a recipe
         leaves some to the records.
         """
-        versions = {}
-        for package in PACKAGES:
-            try:
-                versions[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
-                continue
         environment = {
             "python": sys.version.split()[0],
             "machine": platform.machine(),
             "system": platform.system(),
-            "packages": versions,
+            "packages": versions_of(PACKAGES),
             "minutes": round((time.time() - started) / 60, 2),
             "summary": dict(summary),
             "notes": [*self.leaks, *self.notes, *notes],

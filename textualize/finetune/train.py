@@ -52,7 +52,7 @@ def train(
         corpus: the records' name on the model card.
         overrides: "key=value" settings on top of the recipe.
         unlabelled: the records a method that adapts to people adapts to; labels are taken off
-            them here, and other methods never see them.
+            them here (of an oracle, when its epochs are chosen), and other methods never see them.
 
     Raises:
         TextualizeError: an unusable recipe or folder, several seeds, an unlabelled record, a
@@ -75,7 +75,8 @@ def train(
     adapts = isinstance(chosen, NetworkRecipe) and chosen.adapts
     if adapts:
         _check_apart((*training, *validation), unlabelled)
-    others = [r.with_label(None) for r in unlabelled] if adapts else []
+    oracle = isinstance(chosen, NetworkRecipe) and chosen.oracle
+    others = [r if oracle else r.with_label(None) for r in unlabelled] if adapts else []
 
     def begin() -> bool:
         return run.begin(chosen, known, training, validation, test, leaks, corpus, others)

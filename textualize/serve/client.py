@@ -24,7 +24,8 @@ from textualize.files import add_line, digest_of, whole_lines
 from textualize.predictions import prediction_json, read_predictions
 from textualize.prompt import Template, said_around
 from textualize.serve.runs import ServedRun, open_runs
-from textualize.types import Prediction, Record
+from textualize.text.answers import messages
+from textualize.types import PROMPT_CUT, Prediction, Record
 from textualize.variables import LETTERS
 
 KEY_VARIABLE = "TEXTUALIZE_API_KEY"
@@ -177,7 +178,7 @@ class Client:
     ) -> Told:
         body = await asyncio.to_thread(emotion_body, record, about)
         told = await self._json(http, "POST", "/v1/emotions", {**asked, **body})
-        cut = f"prompt cut: {told['prompt_cut']}" if told["prompt_cut"] else ""
+        cut = f"{PROMPT_CUT}{told['prompt_cut']}" if told["prompt_cut"] else ""
         label, scores = told["label"], told["probabilities"]
         return Told(
             Prediction(record.clip.id, str(asked["model"]), label, scores, cut),
@@ -190,14 +191,9 @@ class Client:
         self, http: httpx.AsyncClient, name: str, run: ServedRun, record: Record
     ) -> Told:
         (asked,) = await asyncio.to_thread(run.asked, [record])
-        turns = [
-            {"role": role, "content": text}
-            for shot in asked.shots
-            for role, text in (("user", shot.text), ("assistant", shot.answer))
-        ]
         body = {
             "model": name,
-            "messages": [*turns, {"role": "user", "content": asked.text}],
+            "messages": messages(asked.text, asked.shots),
             "temperature": 0,
             # any spelling of a label in tokens must fit: at most one a byte
             "max_tokens": max(len(text.encode()) for text in run.answer_texts) + 1,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from textualize.errors import TextualizeError
 from textualize.extract.on_ray import cluster, results
-from textualize.files import Json, add_line, digest_of, whole_lines
+from textualize.files import Json, add_line, digest_of, read_jsonl, whole_lines
 from textualize.finetune.run_folder import RunFolder
 from textualize.serve.engine import Item
 from textualize.serve.scorers import Job, ScorePrompts, opened
@@ -160,8 +160,10 @@ class Kept:
     def __init__(self, path: Path | None, mark: Sequence[object]) -> None:
         """Read what an earlier try has kept; `mark` is all that scores depend on beside prompts."""
         self._path, self._mark = path, list(mark)
-        lines = [json.loads(line) for line in whole_lines(path)] if path else []
-        self._found: dict[str, Json] = {line["asked"]: line["scored"] for line in lines}
+        self._found: dict[str, Json] = {}
+        if path is not None and whole_lines(path):
+            kept = read_jsonl(path, "kept scores", lambda line: (line["asked"], line["scored"]))
+            self._found = dict(kept)
 
     def of(self, items: Sequence[Item]) -> Json | None:
         """Return what came of these items in an earlier try, None where they were not asked."""

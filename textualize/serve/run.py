@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import secrets
 import signal
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Literal
 import uvicorn
 
 from textualize.errors import TextualizeError
+from textualize.serve.address import is_local, listen
 from textualize.serve.app import Service, service_app
 from textualize.serve.batching import TransformersEngine
 from textualize.serve.engine import Engine
@@ -77,20 +76,8 @@ def key_of(file: Path | None, variable: str | None) -> tuple[str, bool]:
     return key, True
 
 
-def is_local(host: str) -> bool:
-    """Return whether an address is reached from this machine alone.
-
-    >>> is_local("127.0.0.1"), is_local("localhost"), is_local("0.0.0.0"), is_local("")
-    (True, True, False, False)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 async def _served(runs: Sequence[Path], how: Serving, key: str, given: bool, say: Say) -> None:
-    listening = _listening(how.host, how.port)
+    listening = listen(how.host, how.port)
     weights = how.engine == "transformers"
     opened = open_runs(runs, weights=weights)
     engine: Engine
@@ -125,18 +112,6 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Take none."""
         yield
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """Return the socket, taken before an engine is loaded for a minute."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise TextualizeError(
-            f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}; "
-            "give another --port"
-        ) from None
 
 
 async def _until_stopped(engine: Engine, server: uvicorn.Server) -> None:

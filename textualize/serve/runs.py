@@ -6,7 +6,6 @@ base's weights are checked against the digests the run keeps before anything is 
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from textualize.errors import TextualizeError, unknown
-from textualize.methods import load
+from textualize.methods import load, method_of
 from textualize.serve.engine import Item, LabelScores
 from textualize.text import budget
 from textualize.text.answers import Shot
@@ -95,7 +94,7 @@ class ServedRun:
             texts, shots, losses = fitted_texts(self.method, records)
             items = self.method.items(texts, shots)
         return [
-            Asked(text, item, budget.told(lost) if lost else "", tuple(solved))
+            Asked(text, item, budget.told(lost), tuple(solved))
             for text, item, lost, solved in zip(texts, items, losses, shots, strict=True)
         ]
 
@@ -157,10 +156,7 @@ def open_runs(folders: Sequence[Path], *, weights: bool) -> dict[str, ServedRun]
 
 
 def _opened(folder: Path, *, weights: bool) -> TextMethod:
-    described = folder / "labels.json"
-    if not described.is_file():
-        raise TextualizeError(f"{folder} is not a run folder: it has no labels.json")
-    kind = str(json.loads(described.read_text("utf-8"))["method"])
+    kind = method_of(folder)
     if kind not in ("text-llm", "text-encoder"):
         raise TextualizeError(f"{folder} is a run of {kind}; served are text-llm and text-encoder")
     if window_of_run(folder):

@@ -20,7 +20,8 @@ from typing import Any, cast
 import torch
 
 from textualize.errors import TextualizeError
-from textualize.files import Json, read_json
+from textualize.files import Json
+from textualize.methods import method_of
 from textualize.serve.engine import EngineDownError, Item
 from textualize.serve.runs import ServedRun
 from textualize.serve.vllm import START_S, vllm_engine
@@ -97,7 +98,7 @@ def opened(run: Path, *, weights: bool) -> TextMethod:
     Raises:
         TextualizeError: it has another method.
     """
-    kind = str(read_json(run / "labels.json", "run labels").get("method"))
+    kind = method_of(run)
     if kind == "text-llm":
         return TextLLM.load(run, weights=weights)
     if kind == "text-encoder":

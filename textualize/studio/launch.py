@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from pathlib import Path
 import uvicorn
 
 from textualize.errors import TextualizeError
-from textualize.evaluate.finished import run_names
+from textualize.evaluate.named_runs import run_names
+from textualize.serve.address import listen
 from textualize.serve.guard import Limits
 from textualize.serve.upload import Uploads
 from textualize.store import Corpus
@@ -42,7 +42,7 @@ def studio(corpus: Path, runs: Sequence[Path], how: Opening, say: Say) -> None:
     Raises:
         TextualizeError: the corpus, a run, the folder or the port cannot be used.
     """
-    listening = _listening(how.port)
+    listening = listen(HOST, how.port)
     with contextlib.closing(listening):
         made = opened(corpus, runs, how)
         token = secrets.token_urlsafe(24)
@@ -77,13 +77,3 @@ def opened(corpus: Path, runs: Sequence[Path], how: Opening) -> Studio:
         tried,
         Uploads(how.sensors, asyncio.Semaphore(1)),
     )
-
-
-def _listening(port: int) -> socket.socket:
-    try:
-        return socket.create_server((HOST, port))
-    except OSError as error:
-        raise TextualizeError(
-            f"cannot listen on {HOST} port {port}: {(error.strerror or str(error)).lower()}; "
-            "give another --port"
-        ) from None

@@ -124,8 +124,7 @@ class TriedRun:
             (text,), (shots,), (lost,) = fitted_texts(reading, [record])
             tokens = reading.length(text, shots)
         limit = int(reading.limit)
-        told = budget.told(lost) if lost else ""
-        return Read(replace(prompt, text=text), min(tokens, limit), limit, told)
+        return Read(replace(prompt, text=text), min(tokens, limit), limit, budget.told(lost))
 
     def asked(
         self, record: Record, template: Template | None, *, explained: bool, progress: Progress

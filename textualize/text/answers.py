@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from textualize.errors import TextualizeError
 
 Kind = Literal["words", "letters"]
+Messages = tuple[Mapping[str, str], ...]  # turns of a chat: role and content
 
 # chat templates that print a date print this one: a run would read otherwise tomorrow
 TEMPLATE_DATE = "26 Jul 2024"
@@ -53,6 +54,19 @@ def options(labels: Sequence[str], kind: Kind) -> tuple[str, ...]:
     return tuple(f"{letter}) {label}" for letter, label in zip(texts, labels, strict=True))
 
 
+def messages(text: str, shots: Sequence[Shot] = ()) -> Messages:
+    """Return a prompt behind its solved examples as the turns of a chat.
+
+    >>> [turn["role"] for turn in messages("now?", [Shot("then?", "sad")])]
+    ['user', 'assistant', 'user']
+    """
+    turns: list[Mapping[str, str]] = []
+    for shot in shots:
+        turns.append({"role": "user", "content": shot.text})
+        turns.append({"role": "assistant", "content": shot.answer})
+    return (*turns, {"role": "user", "content": text})
+
+
 def framed(tokenizer: Any, text: str, shots: Sequence[Shot] = ()) -> str:
     """Return the prompt as the model gets it: its chat template, else plain text ending in a colon.
 
@@ -63,14 +77,8 @@ def framed(tokenizer: Any, text: str, shots: Sequence[Shot] = ()) -> str:
     if tokenizer.chat_template is None:
         solved = "".join(f"{_asked(shot.text)} {shot.answer}\n\n" for shot in shots)
         return solved + _asked(text)
-    turns = []
-    for shot in shots:
-        turns += [
-            {"role": "user", "content": shot.text},
-            {"role": "assistant", "content": shot.answer},
-        ]
     framed_text: str = tokenizer.apply_chat_template(
-        [*turns, {"role": "user", "content": text}],
+        list(messages(text, shots)),
         tokenize=False,
         add_generation_prompt=True,
         enable_thinking=False,

@@ -6,7 +6,6 @@ own nearest ones; whoever shares a run of this kind shares its training transcri
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from textualize.errors import TextualizeError
-from textualize.files import write_text_atomic
+from textualize.files import read_jsonl, write_jsonl_atomic
 from textualize.finetune.recipe import Shots
 from textualize.labels import LabelSet
 from textualize.text.answers import Shot
@@ -102,8 +101,7 @@ class Demonstrations:
 
     def save(self, run: Path) -> None:
         """Write the training prompts into the run folder."""
-        lines = (json.dumps(asdict(s), ensure_ascii=False) + "\n" for s in self.solved)
-        write_text_atomic(run / FILE, "".join(lines))
+        write_jsonl_atomic(run / FILE, map(asdict, self.solved))
 
 
 def solved_of(records: Sequence[Record], texts: Sequence[str], labels: LabelSet) -> list[Solved]:
@@ -123,13 +121,7 @@ def load_solved(run: Path) -> list[Solved]:
     path = run / FILE
     if not path.is_file():
         raise TextualizeError(f"{run} was trained with demonstrations, but {FILE} is missing")
-    found = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        try:
-            found.append(Solved(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise TextualizeError(f"{path}:{number} is damaged: {error}") from None
-    return found
+    return read_jsonl(path, "demonstrations", lambda line: Solved(**line))
 
 
 def _round_robin(labels: Sequence[str], seed: int) -> list[int]:

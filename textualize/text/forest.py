@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textualize.text.scoring import WORTHWHILE, LabelTree, summed
+from textualize.text.scoring import WORTHWHILE, LabelTree, ancestors, summed
 
 ROOM = 512  # tokens a pack: every token is compared with every other, seen or not
 
@@ -41,14 +41,6 @@ class _Row:
         self.parents.append(parent)
         self.places.append(place)
         return len(self.tokens) - 1
-
-    def visible(self) -> Tensor:
-        """Return the (K, K) boolean matrix: row k sees column j, an ancestor or itself."""
-        seen = torch.eye(len(self.tokens), dtype=torch.bool)
-        for k, parent in enumerate(self.parents):
-            if parent >= 0:
-                seen[k] |= seen[parent]
-        return seen
 
 
 @torch.inference_mode()
@@ -158,7 +150,7 @@ class _Stem:
         """Return the logits at a row's ends, (E, V), the row read behind the stem."""
         before = len(self._tokens)
         k = len(row.tokens)
-        allowed = torch.cat([torch.ones((k, before), dtype=torch.bool), row.visible()], 1)
+        allowed = torch.cat([torch.ones((k, before), dtype=torch.bool), ancestors(row.parents)], 1)
         kind = self._model.dtype
         bias = torch.zeros(allowed.shape, dtype=kind).masked_fill(~allowed, torch.finfo(kind).min)
         logits = self._forward(row.tokens, row.places, bias[None, None], row.ends)

@@ -17,7 +17,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as quiet
 
-from textualize.errors import TextualizeError
+from textualize.errors import TextualizeError, first_line
 from textualize.files import read_json
 from textualize.finetune.recipe import Lora, TextRecipe, parse
 from textualize.finetune.run_folder import RunFolder
@@ -60,8 +60,8 @@ def load_base(auto: Any, source: Source, recipe: TextRecipe) -> Any:
     try:
         model = auto.from_pretrained(source.place, **options)
     except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise TextualizeError(f"model '{source.name}' does not load: {first}") from None
+        line = first_line(error)
+        raise TextualizeError(f"model '{source.name}' does not load: {line}") from None
     if recipe.quantization == "none":
         return model.to(device)
     for module in model.modules():
@@ -111,8 +111,8 @@ def add_lora(base: Any, lora: Lora, task: str) -> Any:
             warnings.filterwarnings("ignore", _PEFT_NOISE, FutureWarning)
             return get_peft_model(base, config)
     except ValueError as error:
-        first = str(error).strip().splitlines()[0]
-        raise TextualizeError(f"lora.targets {lora.targets!r} do not fit: {first}") from None
+        line = first_line(error)
+        raise TextualizeError(f"lora.targets {lora.targets!r} do not fit: {line}") from None
 
 
 def recompute_layers(net: Any, name: str) -> None:

@@ -16,7 +16,7 @@ from textualize.text.answers import Shot
 from textualize.text.decision import Decision
 from textualize.text.demonstrations import Demonstrations
 from textualize.text.prompts import PromptReader
-from textualize.types import Prediction, Record
+from textualize.types import PROMPT_CUT, Prediction, Record
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def prediction(
         method.method,
         method.labels[int(row.argmax())],
         dict(zip(method.labels, row.tolist(), strict=True)),
-        f"prompt cut: {budget.told(lost)}" if lost else "",
+        f"{PROMPT_CUT}{budget.told(lost)}" if lost else "",
     )
 
 

@@ -35,12 +35,21 @@ class LabelTree:
     steps: tuple[tuple[tuple[int, int], ...], ...]
 
     def visible(self) -> Tensor:
-        """Return the (K, K) boolean matrix: row k sees column j, an ancestor or itself."""
-        seen = torch.eye(len(self.tokens), dtype=torch.bool)
-        for k, parent in enumerate(self.parents):
-            if parent >= 0:
-                seen[k] |= seen[parent]
-        return seen
+        """Return which nodes each node sees, see `ancestors`."""
+        return ancestors(self.parents)
+
+
+def ancestors(parents: Sequence[int]) -> Tensor:
+    """Return the (K, K) boolean matrix of a tree: row k sees column j, an ancestor or itself.
+
+    >>> ancestors([-1, 0]).tolist()
+    [[True, False], [True, True]]
+    """
+    seen = torch.eye(len(parents), dtype=torch.bool)
+    for k, parent in enumerate(parents):
+        if parent >= 0:
+            seen[k] |= seen[parent]
+    return seen
 
 
 def label_tree(answers: Sequence[Sequence[int]]) -> LabelTree:

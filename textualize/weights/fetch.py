@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from textualize import assets
 from textualize.errors import TextualizeError, unknown
 from textualize.extract.sensor import PRESETS, SENSORS, parse_spec
-from textualize.files import file_digest
+from textualize.files import file_digest, read_yaml
 from textualize.weights.cache import (
     Files,
     expected,
@@ -51,8 +49,7 @@ Bar = Callable[[str], AbstractContextManager[Progress]]
 def of_recipe(recipe: str) -> Weights | None:
     """Return the row a shipped recipe's model is in; None when it fetches nothing."""
     path = assets.find("finetune", recipe, ".yaml")
-    settings: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
-    model = settings.get("model")
+    model = read_yaml(path).get("model")
     return next((row for row in WEIGHTS.values() if row.source == model), None)
 
 

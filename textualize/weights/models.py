@@ -14,7 +14,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download
 
-from textualize.errors import TextualizeError, missing_package
+from textualize.errors import TextualizeError, first_line, missing_package
 from textualize.files import digest_of, file_digest, read_json
 from textualize.weights.table import WEIGHTS
 
@@ -116,9 +116,3 @@ def blob_digest(file: Path) -> str:
     """Return the sha256 of a file; the hub's cache names large files by theirs."""
     stored = file.resolve().name
     return stored if _SHA256.fullmatch(stored) else file_digest(file)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error that says something."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line.rstrip(".:") for line in lines if line), type(error).__name__)

@@ -65,8 +65,8 @@ AU_SCALES: Mapping[Unit, Scale] = {
     # 0/1 says nothing about strength; the fraction of seen frames says how lasting it was.
     "presence": Scale(0.2, 0.5, 0.8, ("briefly", "often", "throughout"), 1.0, "ours"),
     # 0 is the clip's own neutral, 1 a full action.
-    # The landmarks' AU 17 runs against py-feat's on real faces (see `extract/action_units.py`):
-    # a sentence about it would mislead.
+    # The landmarks' AU 17 runs against py-feat's on real faces: a sentence about it would mislead
+    # (see `extract/face/action_units.py`).
     "deviation": Scale(
         0.25,
         0.5,

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from textualize.errors import TextualizeError
+from textualize.errors import TextualizeError, first_line
 from textualize.extract.embeddings.pretrained import Kind, load_pretrained
 from textualize.extract.embeddings.vectors import (
     block_length,
@@ -48,7 +48,6 @@ from textualize.extract.embeddings.windows import Windows
 from textualize.extract.sensor import CLIP_ERRORS, Options, Reader, Reading, Reads
 from textualize.extract.sound import SAMPLE_RATE
 from textualize.types import Float32, Modality, Utterance
-from textualize.weights.models import first_line
 
 if TYPE_CHECKING:
     from textualize.extract.sound import Stretch

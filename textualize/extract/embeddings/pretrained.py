@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from textualize.errors import TextualizeError, missing_package
+from textualize.errors import TextualizeError, first_line, missing_package
 from textualize.extract.sound import SAMPLE_RATE
 from textualize.files import digest_of
 
@@ -30,7 +30,6 @@ try:
         Source,
         blob_digest,
         find_model,
-        first_line,
         weights_digest,
     )
 except ModuleNotFoundError as missing:

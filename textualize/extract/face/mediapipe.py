@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textualize.errors import TextualizeError, missing_package, unknown
+from textualize.errors import TextualizeError, first_line, missing_package, unknown
 from textualize.extract.face import action_units, blendshapes
 from textualize.extract.face.action_units import Float64
 from textualize.extract.face.images import patch
@@ -199,9 +199,9 @@ def _landmarker(task: Path) -> Any:
     try:
         return FaceLandmarker.create_from_options(options)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
         raise TextualizeError(
-            f"mediapipe:task={task} does not load ({reason}); give MediaPipe's face_landmarker.task"
+            f"mediapipe:task={task} does not load ({first_line(error)}); give MediaPipe's "
+            "face_landmarker.task"
         ) from error
 
 

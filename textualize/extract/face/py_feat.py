@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textualize.errors import TextualizeError, missing_package, unknown
+from textualize.errors import TextualizeError, first_line, missing_package, unknown
 from textualize.extract.face.people import Cuts
 from textualize.extract.face.py_feat_faces import Faces
 from textualize.extract.face.tracks import nearest_rows, on_grid
@@ -228,7 +228,7 @@ def _package() -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name == "feat":
             raise missing_package("the py-feat sensor", "py-feat", "py-feat") from error
         raise TextualizeError(
-            f"py-feat is installed but does not load: {_first_line(error)}; install "
+            f"py-feat is installed but does not load: {first_line(error)}; install "
             "'textualize[py-feat]' into an environment of its own"
         ) from error
     version = str(feat.__version__)
@@ -300,7 +300,7 @@ def _loaded(feat: Any, files: Mapping[str, Path], device: str, identity: bool) -
             return feat.Detectorv2(device=device, identity_model="arcface" if identity else None)
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise TextualizeError(
-            f"py-feat's weights do not load on '{device}': {_first_line(error)}; give the files "
+            f"py-feat's weights do not load on '{device}': {first_line(error)}; give the files "
             f"that py-feat {feat.__version__} names"
         ) from error
     finally:
@@ -323,7 +323,3 @@ def _instead_of_the_hub(files: Mapping[str, Path]) -> Iterator[None]:
     finally:
         huggingface_hub.hf_hub_download = asked
         os.environ.update({n: v for n, v in variables.items() if v is not None})
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

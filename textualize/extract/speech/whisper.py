@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from textualize.errors import TextualizeError, missing_package, unknown
+from textualize.errors import TextualizeError, first_line, missing_package, unknown
 from textualize.extract.sensor import Reader, Reads
 from textualize.extract.speech import voice_activity
 from textualize.extract.speech.listening import CHUNK_S, Listener, Said, batch_for, cut, said_by
@@ -269,8 +269,7 @@ def _not_here(sensor: str, model: str, error: object = "") -> TextualizeError:
 
 
 def _not_loaded(sensor: str, where: object, error: BaseException) -> TextualizeError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return TextualizeError(f"{sensor} weights '{where}' do not load: {reason}")
+    return TextualizeError(f"{sensor} weights '{where}' do not load: {first_line(error)}")
 
 
 def _openai_cache(whisper: Any, model: str) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from textualize.errors import TextualizeError, missing_package
+from textualize.errors import TextualizeError, first_line, missing_package
 from textualize.extract.embeddings import pretrained
 
 try:
@@ -25,7 +25,7 @@ try:
     )
     from transformers.modeling_outputs import SequenceClassifierOutput
 
-    from textualize.weights.models import find_model, first_line, weights_digest
+    from textualize.weights.models import find_model, weights_digest
 except ModuleNotFoundError as missing:
     raise missing_package("the affect-model sensor", str(missing.name), "finetune") from None
 
