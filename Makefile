@@ -35,7 +35,7 @@ check: $(STAMP)  ## ruff, format, mypy --strict, spelling
 	$(BIN)/codespell textualize prompts finetune eval tests README.md CONTRIBUTING.md --skip '*.gz,*.mp4,*.safetensors,*.jsonl'
 
 test: $(STAMP)  ## the tests, offline, under five minutes
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -p no:schemathesis
 
 test-slow: $(STAMP)  ## the tests marked slow
 	HF_HUB_OFFLINE=1 $(BIN)/pytest -q -m slow

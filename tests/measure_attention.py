@@ -33,13 +33,13 @@ def stripes(record, points, size):
     return torch.from_numpy(np.stack(own)).to(points.device)
 
 
-def measured(run: Path, records, split, cam) -> Measured:
+def measured(run: Path, records, split, cam, every) -> Measured:
     """Return what a run's attention does; clips without pictures are told.
 
     On the records of a split; without one on those of the run's own test part, or all.
     """
     method, tested = PictureMethod.load(run), set(RunFolder(run).test_ids)
-    records = [r for r in records if split is None and r.clip.id in tested] or records
+    records = ([r for r in records if split is None and r.clip.id in tested] or records)[::every]
     looks = [look(method, record, cam) for record in records]
     without = [each for each in looks if isinstance(each, str)]
     if without:
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--split", help="of the corpus; by default each run's test clips")
     parser.add_argument("--cam", nargs="+", choices=CAM_KINDS, default=["cam"])
+    parser.add_argument("--every", type=int, default=1, help="only each so many-th clip")
     given = parser.parse_args()
     records = [
         r
@@ -76,7 +77,7 @@ def main() -> None:
     print("|---" * (len(SHOWN) + 3) + "|")
     for folder, cam in itertools.product(given.runs, given.cam):
         runs = sorted({p.parent for p in folder.rglob("model.json")})
-        found = [measured(run, records, given.split, cam) for run in runs]
+        found = [measured(run, records, given.split, cam, given.every) for run in runs]
         cells = [
             interval([one.right if c == "right" else one.mean(c) for one in found]) for c in SHOWN
         ]

@@ -76,7 +76,7 @@ class Slow(Deadly):
     name = "slow"
 
     def begin(self, media):
-        return _Dying(media.clip.id, "slow", 0.04)
+        return _Dying(media.clip.id, "slow", 0.12)
 
 
 class _Dying(Reader):

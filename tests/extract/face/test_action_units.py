@@ -190,9 +190,9 @@ def test_a_frown_that_lowers_other_values_is_not_calm() -> None:
 def drawn_meshes(subject: int, faces: list[dict[int, float]], sway: float = 0.0) -> Mesh:
     """Return MediaPipe's meshes, (T, 478, 3), of faces drawn with these actions."""
     mediapipe = pytest.importorskip("mediapipe.python.solutions.face_mesh")
-    script = pytest.importorskip("textualize.demo.script")
+    people = pytest.importorskip("textualize.demo.people")
     drawn = pytest.importorskip("textualize.demo.face")
-    person = script.subjects()[subject]
+    person = people.subjects()[subject]
     size = (drawn.FRAME_WIDTH, drawn.FRAME_HEIGHT, drawn.FRAME_WIDTH)
     meshes = np.full((len(faces), 478, 3), np.nan)
     with mediapipe.FaceMesh(refine_landmarks=True) as tracker:
