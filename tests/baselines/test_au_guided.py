@@ -16,6 +16,7 @@ from textualize.baselines.attention_metrics import (
     above_floor,
     alignment,
     floor_cosine,
+    log_barrier,
     map_cosine,
     others,
     pointing,
@@ -101,6 +102,17 @@ def test_a_criterion_is_least_for_attention_that_is_the_map(criterion):
     assert best == pytest.approx(0, abs=1e-6)
     for seed in range(1, 6):
         assert float(alignment(maps_of(1, seed), aim, drawn, criterion)) > best
+
+
+def test_the_log_barrier_is_smooth_rises_and_nears_a_wall():
+    z = torch.linspace(-1, 1, 4001, dtype=torch.float64, requires_grad=True)
+    found = log_barrier(z, 5.0)
+    (slope,) = torch.autograd.grad(found.sum(), z)
+    assert torch.isfinite(slope).all() and (slope > 0).all()
+    assert float(found.detach().diff().max()) < 2 * 5.0 * 2 / 4000  # no jump at -1/t^2
+    assert float(slope.diff().abs().max()) < 0.1 and float(slope.max()) == pytest.approx(5.0)
+    kept, broken = torch.tensor([-0.5]).double(), torch.tensor([0.1]).double()
+    assert float(log_barrier(kept, 1000.0)) < 1e-3 and float(log_barrier(broken, 1000.0)) > 100
 
 
 @every_criterion

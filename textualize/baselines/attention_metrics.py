@@ -9,6 +9,7 @@ not trained on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -19,10 +20,11 @@ from torch.nn import functional as F  # noqa: N812
 from textualize.baselines.au_map import resized
 from textualize.errors import TextualizeError, unknown
 
-Criterion = Literal["cosine", "standardised_cosine", "l1", "l2", "kl"]
+Criterion = Literal["cosine", "standardised_cosine", "l1", "l2", "kl", "log_barrier"]
 
 _TINY = 1e-8
 _INSIDE = 0.5  # of a map's highest value: its region
+_LEAST_COSINE, _BARRIER = 0.8, 5.0  # of the log-barrier: what is asked for, and t; ours
 
 
 # --- what aligns --------------------------------------------------------------------------------
@@ -66,6 +68,27 @@ def _kl(attention: Tensor, maps: Tensor) -> Tensor:
     return F.kl_div(attention.log_softmax(1), aim, reduction="none").sum(1)
 
 
+def log_barrier(z: Tensor, t: float) -> Tensor:
+    """Return the extended log-barrier of constraints z <= 0 (Kervadec et al., arXiv 1904.04205).
+
+    -log(-z) / t up to z = -1/t^2, from there its tangent, so that what breaks the constraint has a
+    gradient too; the larger t, the nearer a wall at 0.
+
+    >>> [round(float(x), 4) for x in log_barrier(torch.tensor([-0.5, -0.04, 0.0, 1.0]), 5.0)]
+    [0.1386, 0.6438, 0.8438, 5.8438]
+    """
+    edge = 1 / t**2
+    inside = -torch.log((-z).clamp(min=edge)) / t
+    beyond = t * z - math.log(edge) / t + 1 / t
+    return torch.where(z <= -edge, inside, beyond)
+
+
+def _barrier(attention: Tensor, maps: Tensor) -> Tensor:
+    """Return the barrier of a cosine asked to be above `_LEAST_COSINE`; 0 where it is 1."""
+    short = _LEAST_COSINE - F.cosine_similarity(attention, maps, 1)
+    return log_barrier(short / (1 - _LEAST_COSINE), _BARRIER)
+
+
 # (B, h*w) attention and map -> (B,), least where they agree. For l1 and l2 attention is brought to
 # 0 and 1 as the map is: else its scale would decide.
 CRITERIA: Mapping[Criterion, Callable[[Tensor, Tensor], Tensor]] = {
@@ -76,6 +99,7 @@ CRITERIA: Mapping[Criterion, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": lambda t, a: (from_0_to_1(t) - a).abs().mean(1),
     "l2": lambda t, a: (from_0_to_1(t) - a).square().mean(1),
     "kl": _kl,
+    "log_barrier": _barrier,
 }
 
 

@@ -101,7 +101,7 @@ class AuGuidedRecipe(PictureRecipe):
     """lambda of the alignment of attention with the map; 0 classifies only"""
     layers: list[int] = Field([-1], min_length=1)
     """layers whose attention is aligned: 1 the first, -1 the last"""
-    criterion: Literal["cosine", "standardised_cosine", "l1", "l2", "kl"] = "cosine"
+    criterion: Literal["cosine", "standardised_cosine", "l1", "l2", "kl", "log_barrier"] = "cosine"
     codebook: Literal["facs", "as_released"] = "facs"
     """which action units an emotion has and how they are drawn; the release slips in places"""
     relative: bool = True
