@@ -92,6 +92,21 @@ def test_a_piece_decodes_no_more_than_it_needs(video, monkeypatch):
     assert len(decoded[1:]) == 3 and min(decoded[1:]) >= 2.9
 
 
+def test_a_torn_stretch_is_stood_in_for_by_the_first_picture_and_told(video, monkeypatch, caplog):
+    from textualize.extract.video import Media
+
+    whole = Media.frames
+    monkeypatch.setattr(
+        Media, "frames", lambda self: (f for f in whole(self) if not 1.9 < f.time < 3.1)
+    )
+    own = source([record(video=video)], MIDDLE, frames=5)
+    torn = own.take(torch.tensor([0]), torch.tensor([22]))
+    assert levels(torn.pixels[0]) == pytest.approx([0.0] * 5, abs=1.6) and torn.seen.all()
+    assert "5 of 5 pictures at 2.20 s cannot be decoded" in caplog.text
+    half = own.take(torch.tensor([0]), torch.tensor([17]))
+    assert levels(half.pixels[0]) == pytest.approx([42.5, 45, 47.5, 47.5, 47.5], abs=1.6)
+
+
 def test_a_clip_is_its_span(video):
     own = source([record(video=video, span=Span(1.0, 2.0))], MIDDLE)
     piece = own.take(torch.tensor([0]))

@@ -97,11 +97,13 @@ class FileReel:
     def read(self, first: int, count: int) -> tuple[Tensor, Float32]:
         """See `Reel`; a picture that cannot be decoded is stood in for by the nearest, and told.
 
-        Raises TextualizeError where none of the pictures can be decoded.
+        Where none of the piece can be, it is the clip's first: a torn stretch ends no training.
+        Raises TextualizeError where that is gone too.
         """
         rows = self.at[first : first + count]
         piece = self._piece(int(rows[0]), int(rows[-1]) + 1)
-        frames = list(piece.frames())
+        begin = int(self.at[0])
+        frames = list(piece.frames()) or list(self._piece(begin, begin + 1).frames())
         if not frames:
             raise TextualizeError(
                 f"clip '{self.media.clip.id}': no picture could be decoded at "
