@@ -68,6 +68,20 @@ def page(few):
     return html.render_report(report, few.records, few.prompts, few.predictions)
 
 
+@pytest.mark.parametrize("reads", ["words", "tracks", "pictures", None])
+def test_a_clear_difference_has_the_colour_of_what_the_winner_reads(few, reads):
+    report = few.report(draws=50)
+    found = replace(report.differences[0], value=0.3, low=0.2, high=0.4, p_holm=0.01)
+    winner = replace(report.row(found.a), family="floor", reads=reads or "tracks")
+    if reads is None:
+        found = replace(found, low=-0.2)
+    rows = tuple(winner if r.name == winner.name else r for r in report.rows)
+    drawn = str(html._difference_chart(replace(report, rows=rows, differences=(found,))))
+    expected = {"words": "text", "tracks": "features", "pictures": "features"}.get(reads)
+    kinds = {k for k in ("text", "features", "floor") if f"var(--{k})" in drawn}
+    assert kinds == ({expected} if expected else set())
+
+
 def test_nothing_is_loaded_from_elsewhere(page):
     assert "//" not in page and "src=" not in page and "@import" not in page
     assert not re.search(r"https?:", page) and "url(" not in page

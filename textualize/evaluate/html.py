@@ -20,6 +20,7 @@ from textualize.evaluate.clip_page import page_of
 from textualize.evaluate.compare import FEW_GROUPS, Difference
 from textualize.evaluate.faces import strips_of
 from textualize.evaluate.findings import Report
+from textualize.evaluate.rows import SIDES
 from textualize.evaluate.tallies import LOWER_IS_BETTER
 from textualize.evaluate.videos import videos_table, videos_title
 from textualize.explain import Explanation
@@ -153,7 +154,7 @@ def _combined_chart(report: Report) -> Markup:
 
 def _difference_chart(report: Report) -> Markup:
     marks = [
-        _difference_mark(d, report.row(d.favours).family if d.clear else "open")
+        _difference_mark(d, SIDES[report.row(d.favours).reads] if d.clear else "open")
         for d in report.differences
     ]
     side = "left" if report.statistic in LOWER_IS_BETTER else "right"

@@ -22,7 +22,7 @@ from textualize.types import Prediction
 
 # Shown apart; bag-of-words and linear still compete for the words and the features.
 _FLOOR = ("majority", "bag-of-words", "linear")
-_SIDES: Mapping[str, Family] = {
+SIDES: Mapping[str, Family] = {  # by what is read
     "words": "text", "tracks": "features", "pictures": "features", "nothing": "floor",
     "labels": "oracle",
 }  # fmt: skip
@@ -56,7 +56,7 @@ def row_of(
     seeds = tuple(s for s in by_seed(given) if s is not None)
     return Row(
         name=method.method,
-        family="floor" if known in _FLOOR else _SIDES[reads],
+        family="floor" if known in _FLOOR else SIDES[reads],
         reads=reads,
         scores=_scores(method, drawing),
         clips=len(method.ids),
