@@ -108,8 +108,8 @@ class Server:
         request.end_headers()
         if body:
             part = content if self.cut is None else content[: self.cut]
+            self.sent += len(part)  # before: who asked may have it all before this thread goes on
             request.wfile.write(part)
-            self.sent += len(part)
             request.close_connection = len(part) < len(content)
 
 
