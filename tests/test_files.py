@@ -1,15 +1,22 @@
 """pytest tests/test_files.py"""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from textualize.errors import TextualizeError
 from textualize.files import (
+    HOST,
     read_json,
     read_jsonl,
     read_lines,
     read_yaml,
+    sweep,
     write_json_atomic,
     write_jsonl_atomic,
 )
@@ -75,3 +82,16 @@ def test_yaml_that_is_none_is_one_line(tmp_path, content, why):
     assert read_yaml(path) == {"a": {"b": [1, None]}}
     with pytest.raises(TextualizeError, match="cannot read the recipe .*none.yaml: no such file"):
         read_yaml(tmp_path / "none.yaml", "the recipe")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="no /proc")
+def test_what_a_process_left_goes_though_nobody_has_asked_how_it_ended(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    stat = Path(f"/proc/{ended.pid}/stat")
+    while b") Z" not in stat.read_bytes():
+        time.sleep(0.005)
+    for pid in (ended.pid, os.getpid()):
+        (tmp_path / f".x.bin.{HOST}-{pid}.abc.tmp").touch()
+    sweep(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [f".x.bin.{HOST}-{os.getpid()}.abc.tmp"]
+    ended.wait()

@@ -32,14 +32,14 @@ def films(folder: Path, count: int) -> list[tuple[str, str]]:
     folder.mkdir()
     clips = []
     for n in range(count):
-        path = folder / f"{n:02}.mkv"
+        path = folder / f"{n:03}.mkv"
         pictures = np.full((5, 32, 32, 3), n, np.uint8)
         t = np.arange(16000) / 16000
         sound = (np.sin(2 * np.pi * (90 + 5 * n) * t) * np.hanning(16000)).astype(np.float32)
         encode(path, pictures, sound, audio="flac")
         if n % 7 == 3:
             path.write_bytes(path.read_bytes()[:200])
-        clips.append((f"clip {n:02}", str(path)))
+        clips.append((f"clip {n:03}", str(path)))
     return clips
 
 
@@ -160,16 +160,16 @@ def kill_and_compare(folder: Path, moments: int, count: int) -> None:
     assert contents(broken) == contents(unbroken)
     records = Corpus(broken).records()
     failed = [f.clip for f in Corpus(broken).failures()]
-    assert sorted([r.clip.id for r in records] + failed) == [f"clip {n:02}" for n in range(count)]
+    assert sorted([r.clip.id for r in records] + failed) == [f"clip {n:03}" for n in range(count)]
 
 
 def test_killed_at_eight_moments(tmp_path):
-    kill_and_compare(tmp_path, moments=8, count=24)
+    kill_and_compare(tmp_path, moments=8, count=40)
 
 
 @pytest.mark.slow
 def test_killed_at_thirty_moments(tmp_path):
-    kill_and_compare(tmp_path, moments=30, count=60)
+    kill_and_compare(tmp_path, moments=30, count=150)
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3))])
