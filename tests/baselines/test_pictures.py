@@ -7,7 +7,7 @@ import torch
 
 from textualize.baselines.augment import Augment, moved, moved_points
 from textualize.baselines.pictures import PictureSource
-from textualize.baselines.reading import Reading, open_reel, open_reels
+from textualize.baselines.reading import Reading, open_reel, open_reels, torn_notes
 from textualize.baselines.reels import POINTS, TrackReel, rows_at
 from textualize.errors import TextualizeError
 from textualize.extract.face.images import aligned, crop_points
@@ -105,6 +105,9 @@ def test_a_torn_stretch_is_stood_in_for_by_the_first_picture_and_told(video, mon
     assert "5 of 5 pictures at 2.20 s cannot be decoded" in caplog.text
     half = own.take(torch.tensor([0]), torch.tensor([17]))
     assert levels(half.pixels[0]) == pytest.approx([42.5, 45, 47.5, 47.5, 47.5], abs=1.6)
+    told = "7 pictures of 1 of 1 clips could not be decoded: the nearest of the clip stood in"
+    assert torn_notes(own.reels) == [told]  # 20, 21 and 22 to 26, each once
+    assert torn_notes(source([record(video=video)], MIDDLE).reels) == []
 
 
 def test_a_clip_is_its_span(video):

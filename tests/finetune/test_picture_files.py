@@ -9,6 +9,7 @@ from PIL import Image
 
 from textualize.baselines.pictured import PictureMethod
 from textualize.cli import run as cli
+from textualize.extract.video import Media
 from textualize.finetune.run_folder import RunFolder
 from textualize.store import Corpus
 
@@ -75,6 +76,22 @@ def test_one_frame_and_less_than_a_piece_train_and_are_answered(videos, tmp_path
     assert run.environment["effective"]["training_clips"] == 12 and not run.environment["notes"]
     records = [r for r in Corpus(corpus).records() if r.clip.split == "train"]
     assert all(p.label in LEVELS for p in PictureMethod.load(run.path).predict(records))
+    capsys.readouterr()
+
+
+def test_a_video_torn_in_its_middle_ends_no_training_and_is_counted(
+    videos, tmp_path, monkeypatch, capsys
+):
+    whole = Media.frames
+    monkeypatch.setattr(
+        Media, "frames",
+        lambda self: (f for f in whole(self) if self.path.name != "dark3.mp4" or f.time < 0.15),
+    )  # fmt: skip
+    assert trained(videos[1], tmp_path / "run", "stochastic-softmax", "epochs=8") == 0
+    notes = RunFolder(tmp_path / "run").environment["notes"]
+    found = [n for n in notes if "pictures of 1 of 12 clips could not be decoded" in n]
+    assert len(found) == 1 and "(training)" in found[0]
+    assert found[0].split(": ", 1)[1] in (tmp_path / "run" / "README.md").read_text("utf-8")
     capsys.readouterr()
 
 

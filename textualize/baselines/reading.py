@@ -93,6 +93,17 @@ def _mesh(record: Record) -> Track | None:
     return None if track is None or track.values.shape[1] != 3 * POINTS else track
 
 
+def torn_notes(reels: Sequence[Reel]) -> list[str]:
+    """Return a note on how many pictures were stood in for so far; none where all were decoded."""
+    torn = [len(reel.torn) for reel in reels if isinstance(reel, FileReel) and reel.torn]
+    if not torn:
+        return []
+    return [
+        f"{sum(torn)} pictures of {len(torn)} of {len(reels)} clips could not be decoded: the "
+        "nearest of the clip stood in"
+    ]
+
+
 def open_reels(
     records: Sequence[Record], reading: Reading
 ) -> tuple[list[int], list[Reel], list[str]]:

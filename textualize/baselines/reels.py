@@ -10,7 +10,7 @@ right, y down, (0, 0) the upper left corner of the upper left pixel.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -88,6 +88,8 @@ class FileReel:
     """the landmarks in pixels of the video"""
     size: int
     length: int
+    torn: set[int] = field(default_factory=set)
+    """the points of the grid whose picture was asked for and could not be decoded"""
 
     def seconds(self) -> NDArray[np.float64]:
         """See `Reel`."""
@@ -112,6 +114,7 @@ class FileReel:
         times = np.array([f.time for f in frames])
         nearest = nearest_rows(times, piece)[rows - rows[0]]
         lost = int((nearest < 0).sum())
+        self.torn.update(rows[nearest < 0].tolist())
         if lost:
             log.warning(
                 "clip '%s': %d of %d pictures at %.2f s cannot be decoded, the nearest stand in",

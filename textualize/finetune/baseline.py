@@ -117,8 +117,10 @@ def train_features(
         progress = _stages(training, accelerator)
     method = data.method(network.cpu(), settings)
     method.save(run.path)
+    notes = list(data.notes)
     if isinstance(data, PictureData):
         data.keep_history(network, run.path)
+        notes += data.torn()
     run.write_metrics(
         [{**x, "selected": i in progress.selected} for i, x in enumerate(progress.lines, 1)]
     )
@@ -134,7 +136,7 @@ def train_features(
         run.write_validation(validation, [p.label for p in answers])
     run.write_fitted(fitted)
     summary = _summary(training, progress) | {"seconds": round(time.time() - started, 1)}
-    run.finish(summary, data.notes, started, effective=_effective(training))
+    run.finish(summary, notes, started, effective=_effective(training))
     return method
 
 

@@ -15,7 +15,7 @@ from textualize.baselines.landmarked import landmark_notes
 from textualize.baselines.network import Network
 from textualize.baselines.pictured import PictureMethod, build_pictured
 from textualize.baselines.pictures import PictureSource
-from textualize.baselines.reading import Reading, open_reels
+from textualize.baselines.reading import Reading, open_reels, torn_notes
 from textualize.baselines.reels import Reel
 from textualize.baselines.task import Task
 from textualize.finetune.feature_data import answers, people_counts
@@ -59,6 +59,11 @@ class PictureData:
         starts = [torch.from_numpy(reels[i].seconds())[: positions[i]] for i in rows]
         names = [self.clips[i] for i in rows]
         write_history(folder, state, names, starts, self.train.targets[rows])
+
+    def torn(self) -> list[str]:
+        """Return notes on pictures that training and validation could not decode."""
+        parts = {"training": self.train.reels, "validation": self.validation.reels}
+        return [f"{self.name}: {n} ({k})" for k, own in parts.items() for n in torn_notes(own)]
 
     def effective(self) -> dict[str, Any]:
         """Return how many pictures the clips have."""
